@@ -1,0 +1,79 @@
+// Executor: runs one rank's Schedule over slices, without I/O, clock or threads.
+//
+// Whoever owns it moves bytes: next() hands out the next slice for a peer, place() says where a coming slice goes,
+// arrived() takes it. Slices of a transfer are cut at multiples of slice_elements from the span's beginning, so both
+// ends agree on them; on the wire a slice is the codec's wire of its elements standing alone.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "base/bytes.hpp"
+#include "base/status.hpp"
+#include "codecs/codec.hpp"
+#include "collective/schedule.hpp"
+
+namespace isthmus {
+
+// A slice's place in the flow: transfer number and first element counted from the transfer's beginning.
+struct SliceId {
+  std::uint32_t transfer = 0;
+  std::uint64_t offset = 0;
+  friend bool operator==(const SliceId&, const SliceId&) = default;
+};
+
+struct OutSlice {
+  SliceId id;
+  int pieces = 0;
+  std::array<ByteView, codecs::max_sections> bytes;  // valid until sent() or the executor's end
+  int send = -1;                                     // for sent()
+};
+
+struct Job {
+  int rank;
+  int world;
+  Schedule schedule;
+  const codecs::Codec* up;    // inputs and partial sums
+  const codecs::Codec* down;  // totals
+  std::uint64_t elements;
+  std::vector<float> weights;  // by rank; empty: a plain sum of weight 1
+  bool mean;                   // divide by the sum of the weights
+  std::uint32_t slice_elements;  // a multiple of both blocks
+};
+
+class Executor {
+ public:
+  // `input` is this rank's wire (up->wire_size(elements) bytes); it must stay until input_free().
+  // `output` receives the result and is written from the beginning on: keep it apart from `input`.
+  // REQUIRES: output.size() == elements.
+  Executor(Job job, ByteView input, std::span<float> output);
+  ~Executor();
+
+  // Adds what needs no peer (own terms that come first). Call once, before anything else.
+  void start();
+
+  // The next slice that is ready for `peer`, or nothing. A slice is handed out once.
+  std::optional<OutSlice> next(int peer);
+  bool has_next(int peer) const;
+  // The slice's bytes are in the kernel's hands.
+  void sent(const OutSlice& slice);
+
+  // Where the `bytes` of a coming slice go. A slice that is not expected, comes twice, or has another size is a
+  // wire_error that names what is wrong.
+  Result<ByteSpan> place(int peer, SliceId id, std::uint64_t bytes);
+  // The bytes are there: adds, decodes, and makes further slices ready.
+  Status arrived(int peer, SliceId id);
+
+  bool output_ready() const;          // every element of the output stands
+  bool input_free() const;            // the input is read no more
+  bool finished() const;              // output ready and everything sent
+  bool waits_for(int peer) const;     // a slice of that peer is still to come
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace isthmus
