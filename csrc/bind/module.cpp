@@ -1,0 +1,6 @@
+// The native module `_core`: the only door between Python and C++.
+#include "bind/module.hpp"
+
+PYBIND11_MODULE(_core, m) {
+  m.doc() = "isthmus, native core";
+}

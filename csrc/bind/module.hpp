@@ -1,0 +1,10 @@
+// One register_<noun> per binding file.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+namespace isthmus {
+
+void register_session(pybind11::module_& m);
+
+}  // namespace isthmus

@@ -1,0 +1,88 @@
+"""The native core, as Python sees it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+class Work:
+    """One operation in flight."""
+
+    @property
+    def operation(self) -> int: ...
+    @property
+    def contributors(self) -> list[int]:
+        """Ranks whose data is in the result; empty until it is done."""
+    def done(self) -> bool: ...
+    def wait(self, timeout: float | None = None) -> None:
+        """Returns when done; raises the operation's error; Timeout after `timeout` seconds (the operation goes on).
+        Lets signals through."""
+    def gathered(self) -> list[bytes]:
+        """What all_gather brought, by rank."""
+    def notify(self) -> None:
+        """Put this work into the session's completions once it is done (at once if it is)."""
+
+class Session:
+    """One site's membership in a run. The constructor joins, and blocks (without the GIL) until all sites are there."""
+
+    def __init__(
+        self,
+        *,
+        rendezvous: str,
+        site: str,
+        sites: int,
+        run: str,
+        serve: bool,
+        listen: str,
+        advertise: str,
+        streams: int,
+        timeout: float,
+        heartbeat: float,
+    ) -> None: ...
+    @property
+    def rank(self) -> int: ...
+    @property
+    def world_size(self) -> int: ...
+    @property
+    def generation(self) -> int: ...
+    @property
+    def sites(self) -> list[str]:
+        """Names by rank: sorted, so that sums have the same order in every run."""
+    def exchange(
+        self,
+        wire: Any,
+        out: NDArray[np.float32],
+        *,
+        up: str,
+        down: str,
+        mean: bool,
+        weight: float,
+        schedule: str,
+        layout: int,
+    ) -> Work:
+        """All-reduce. `wire`: C-contiguous buffer holding up's wire of out.size elements (for "f32" it may be `out`
+        itself). `out` is written once, when the work is done well; until then both stay alive and untouched.
+        `layout` is compared between sites."""
+    def broadcast(self, data: Any, *, root: int) -> Work:
+        """Every site's writable C-contiguous buffer becomes the root's bytes. Sizes must agree."""
+    def all_gather(self, data: bytes) -> Work:
+        """At most 1 MiB a site; sizes may differ. An empty one is a barrier."""
+    def next_completion(self) -> Work | None:
+        """Blocks (without the GIL) for the next notified work; None once the session is closed."""
+    def stats(self) -> dict[str, Any]: ...
+    def close(self) -> None: ...
+
+class Coordinator:
+    """The roster's keeper, in a thread of its own. Never sees data."""
+
+    def __init__(self, *, listen: str) -> None: ...
+    @property
+    def address(self) -> str: ...
+    def close(self) -> None: ...
+
+def encode(codec: str, x: NDArray[np.float32]) -> NDArray[np.uint8]: ...
+def decode(codec: str, wire: Any, elements: int) -> NDArray[np.float32]: ...
+def decode_add(codec: str, wire: Any, weight: float, total: NDArray[np.float32]) -> None: ...
+def codec_table() -> list[dict[str, Any]]:
+    """name, id, block, recodable, identity of each."""
