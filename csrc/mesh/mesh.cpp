@@ -186,7 +186,7 @@ bool Mesh::complete() const {
   return true;
 }
 
-std::vector<std::unique_ptr<Link>> Mesh::take_links(std::int64_t now_ns) {
+std::vector<std::unique_ptr<Link>> Mesh::take_links(std::int64_t first_word_by_ns) {
   ISTHMUS_CHECK(complete());
   std::vector<std::unique_ptr<Link>> links(seats_.size());
   for (std::size_t peer = 0; peer < seats_.size(); ++peer) {
@@ -195,9 +195,11 @@ std::vector<std::unique_ptr<Link>> Mesh::take_links(std::int64_t now_ns) {
                         .name = roster_.members[peer].site,
                         .stamp = stamp(Kind::slice),
                         .heartbeat_timeout_ns = heartbeat_timeout_ns_};
-    links[peer] = std::make_unique<Link>(std::move(options), std::move(seats_[peer]), now_ns);
+    links[peer] = std::make_unique<Link>(std::move(options), std::move(seats_[peer]),
+                                         first_word_by_ns);
   }
-  seats_.assign(seats_.size(), {});
+  seats_.clear();
+  seats_.resize(links.size());
   return links;
 }
 

@@ -27,8 +27,9 @@ class Mesh {
   Status step(std::int64_t now_ns);
   std::int64_t deadline_ns() const { return deadline_ns_; }
   bool complete() const;
-  // Once complete. The element of this site itself is null.
-  std::vector<std::unique_ptr<Link>> take_links(std::int64_t now_ns);
+  // Once complete; the element of this site itself is null. A peer's own mesh may take until `first_word_by_ns` to
+  // stand; from its first byte on, heartbeats count.
+  std::vector<std::unique_ptr<Link>> take_links(std::int64_t first_word_by_ns);
 
   const Roster& roster() const { return roster_; }
   std::string listening_at() const { return listener_ ? listener_->address() : ""; }

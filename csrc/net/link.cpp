@@ -18,15 +18,15 @@ std::string seconds_text(std::int64_t ns) {
 
 }  // namespace
 
-Link::Link(LinkOptions options, std::vector<std::unique_ptr<Stream>> streams, std::int64_t now_ns)
+Link::Link(LinkOptions options, std::vector<std::unique_ptr<Stream>> streams,
+           std::int64_t first_word_by_ns)
     : options_(std::move(options)), control_(std::move(streams.at(0))) {
   for (std::size_t i = 1; i < streams.size(); ++i) {
     data_.emplace_back();
     data_.back().stream = std::move(streams[i]);
   }
   stats_.streams = static_cast<int>(data_.size());
-  silence_ends_ns_ = now_ns + options_.heartbeat_timeout_ns;
-  next_heartbeat_ns_ = now_ns + options_.heartbeat_timeout_ns / heartbeats_a_timeout;
+  silence_ends_ns_ = first_word_by_ns;
 }
 
 Status Link::pump(std::int64_t now_ns, Traffic& traffic) {

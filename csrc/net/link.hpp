@@ -53,8 +53,9 @@ struct LinkStats {
 
 class Link {
  public:
-  // streams[0] is for control.
-  Link(LinkOptions options, std::vector<std::unique_ptr<Stream>> streams, std::int64_t now_ns);
+  // streams[0] is for control. Until `first_word_by_ns` the peer may be silent.
+  Link(LinkOptions options, std::vector<std::unique_ptr<Stream>> streams,
+       std::int64_t first_word_by_ns);
 
   // Moves what can be moved. Not ok: the link is dead, final; the Status names the peer.
   Status pump(std::int64_t now_ns, Traffic& traffic);
