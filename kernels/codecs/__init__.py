@@ -47,7 +47,9 @@ def device(name: str) -> Device:
     return cast(Device, import_module(f"{__name__}.{_known(name)}.triton"))
 
 
-def decode_add(name: str, wire: NDArray[np.uint8], weight: float, total: NDArray[np.float32]) -> None:
+def decode_add(
+    name: str, wire: NDArray[np.uint8], weight: float, total: NDArray[np.float32]
+) -> None:
     """total += weight * decoded in place, each product and each sum rounded to float32."""
     decoded = reference(name).decode(wire, total.size)
     with np.errstate(invalid="ignore", over="ignore"):

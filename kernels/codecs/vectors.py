@@ -1,8 +1,9 @@
 """Golden vectors: what every implementation of a codec must make of given elements.
 
-`python -m isthmus.kernels.codecs.vectors --check | --write` compares the vectors.json of each codec with its NumPy
-reference, or makes them anew. Fields that are bytes are base64: `input` (float32), `wire`, `decoded`
-(float32), `total` (float32, before decode_add) and `sum` (after it, NaNs as 0x7fc00000). Little endian.
+`python -m isthmus.kernels.codecs.vectors --check | --write` compares the vectors.json of each
+codec with its NumPy reference, or makes them anew. Fields that are bytes are base64: `input`
+(float32), `wire`, `decoded` (float32), `total` (float32, before decode_add) and `sum` (after it,
+NaNs as 0x7fc00000). Little endian.
 """
 
 from __future__ import annotations
@@ -16,9 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-
 from isthmus.kernels.codecs import NAMES, decode_add, reference
+from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
@@ -48,14 +48,17 @@ def same(a: Floats, b: Floats) -> bool:
 def canonical(x: Floats) -> Floats:
     words = x.view(np.uint32).copy()
     words[np.isnan(x)] = QUIET_NAN
-    return words.view(np.float32)
+    values: Floats = words.view(np.float32)
+    return values
 
 
 def normal(elements: int, seed: int) -> Floats:
     """Heavy-tailed values, as gradients are."""
     rng = np.random.Generator(np.random.PCG64(seed))
-    scale = np.exp2(rng.integers(-20, 4, elements)).astype(np.float32)
-    return scale * rng.integers(-(1 << 12), 1 << 12, elements).astype(np.float32)
+    scale: Floats = np.exp2(rng.integers(-20, 4, elements)).astype(np.float32)
+    mantissas: Floats = rng.integers(-(1 << 12), 1 << 12, elements).astype(np.float32)
+    values: Floats = scale * mantissas
+    return values
 
 
 def adversarial() -> dict[str, Floats]:
@@ -68,7 +71,15 @@ def adversarial() -> dict[str, Floats]:
         "carries": [0x3FFF8000, 0x3FFFFFFF, 0x3F7FFFFF, 0x407F8000, 0xC07FFFFF],
         "huge": [0x7F7FFFFF, 0x7F7F8000, 0x7F7F7FFF, 0xFF7FFFFF, 0xFF7F7FFF, 0x7F000000],
         "infinities": [0x7F800000, 0xFF800000, 0x3F800000],
-        "NaNs": [0x7F800001, 0x7FC00000, 0x7FFFFFFF, 0xFF800001, 0xFFFFFFFF, 0x7F808000, 0x7FBFFFFF],
+        "NaNs": [
+            0x7F800001,
+            0x7FC00000,
+            0x7FFFFFFF,
+            0xFF800001,
+            0xFFFFFFFF,
+            0x7F808000,
+            0x7FBFFFFF,
+        ],
     }
     return {name: np.array(value, np.uint32).view(np.float32) for name, value in words.items()}
 

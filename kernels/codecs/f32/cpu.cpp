@@ -2,6 +2,7 @@
 #include <cstring>
 
 #include "codecs/codec.hpp"
+#include "codecs/f32/f32.hpp"
 
 namespace isthmus::codecs {
 namespace {
@@ -39,17 +40,27 @@ bool decode_add(std::span<const std::byte> wire, float weight, std::span<float> 
 
 }  // namespace
 
-Codec f32(Isa) {
-  return {.id = Id::f32,
-          .name = "f32",
-          .block = 1,
-          .recodable = true,
-          .identity = true,
-          .wire_size = wire_size,
-          .pieces = pieces,
-          .encode = encode,
-          .decode = decode,
-          .decode_add = decode_add};
+Codec f32(Isa isa) {
+  Codec codec{.id = Id::f32,
+              .name = "f32",
+              .block = 1,
+              .recodable = true,
+              .identity = true,
+              .wire_size = wire_size,
+              .pieces = pieces,
+              .encode = encode,
+              .decode = decode,
+              .decode_add = decode_add};
+#if defined(__x86_64__)
+  if (isa >= Isa::avx2) {
+    codec.encode = float32::encode_avx2;
+    codec.decode = float32::decode_avx2;
+    codec.decode_add = float32::decode_add_avx2;
+  }
+#else
+  static_cast<void>(isa);
+#endif
+  return codec;
 }
 
 }  // namespace isthmus::codecs
