@@ -53,6 +53,7 @@ tidy: $(ready)
 	git ls-files 'csrc/*.[ch]pp' 'kernels/*.[ch]pp' | xargs -r clang-format --dry-run -Werror
 	$(PY) -m ruff check
 	$(PY) -m ruff format --check
+	ln -sfn ../../kernels python/isthmus/kernels  # where mypy looks for isthmus.kernels
 	$(PY) -m mypy
 	$(PY) -m pytest -q tests/test_tidy.py
 
@@ -76,6 +77,7 @@ asan tsan: $(ready)
 	.ci/sanitize $@ $(PY) $(PYTEST_ARGS)
 
 wheel: $(ready)
+	rm -f dist/*.whl
 	$(PY) -m pip wheel -qq -c constraints.txt --no-build-isolation --no-deps -w dist .
 	@ls dist/*.whl
 
