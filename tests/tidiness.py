@@ -40,6 +40,8 @@ PYTHON_LAYER: Mapping[str, int] = {
     "kernels": 0,
     "errors": 0,
     "config": 1,
+    "arrays": 1,
+    "doors": 1,
     "session": 2,
     "stages": 3,
     "pipeline": 4,

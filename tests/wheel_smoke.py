@@ -3,6 +3,7 @@
 Not collected by pytest; .ci/run runs it: two sites in two threads, joined over loopback, sum an array.
 """
 
+import contextlib
 import importlib.util
 import socket
 import subprocess
@@ -22,14 +23,15 @@ def free_port() -> int:
 
 def sum_at(site: str, rendezvous: str, sums: dict[str, np.ndarray]) -> None:
     """Join as `site`; site "a" holds the coordinator."""
-    with isthmus.join(
+    session = isthmus.join(
         rendezvous=rendezvous,
         site=site,
         sites=2,
         serve=site == "a",
         listen="127.0.0.1:0",
         timeout=30.0,
-    ) as session:
+    )
+    with contextlib.closing(session):
         x = np.arange(100_003, dtype=np.float32) * (session.rank + 1)
         session.all_reduce(x, op="sum").wait(timeout=30.0)
         sums[site] = x
@@ -53,10 +55,8 @@ def check_sum() -> None:
 
 
 def main() -> None:
-    tree = Path(__file__).resolve().parents[1]
-    assert tree not in Path(isthmus.__file__).resolve().parents or "site-packages" in str(
-        isthmus.__file__
-    ), f"this is the source tree's isthmus, not the wheel's: {isthmus.__file__}"
+    home = str(isthmus.__file__)
+    assert "site-packages" in home, f"{home} is not the wheel's: run this away from the tree"
     for absent in ("torch", "triton", "transformers"):
         assert importlib.util.find_spec(absent) is None, f"{absent} is here; use a bare environment"
     command = Path(sys.executable).with_name("isthmus")
