@@ -1,6 +1,6 @@
-"""What a wheel must do where there is only NumPy: run with that environment's Python, away from the tree.
+"""What a wheel must do where there is only NumPy; run away from the tree, with that Python.
 
-Not collected by pytest; .ci/run runs it: two sites in two threads, joined over loopback, sum an array.
+Not collected by pytest; .ci/run runs it. Two sites in two threads sum an array over loopback.
 """
 
 import contextlib
