@@ -41,6 +41,7 @@ class Session:
         streams: int,
         timeout: float,
         heartbeat: float,
+        congestion: str = "bbr",
     ) -> None: ...
     @property
     def rank(self) -> int: ...
