@@ -22,7 +22,8 @@ def main(codec: str, source: str, target: str) -> None:
             wire = kernels.encode(x)
             kernels.decode_add(wire, float(cases[f"weight{i}"]), total)
             made[f"wire{i}"] = wire.numpy()
-            made[f"decoded{i}"] = kernels.decode(wire, x.numel()).numpy()
+            stored = torch.from_numpy(wire.numpy().copy())  # an empty one has other strides
+            made[f"decoded{i}"] = kernels.decode(stored, x.numel()).numpy()
             made[f"sum{i}"] = total.numpy()
     np.savez(target, **made)
 

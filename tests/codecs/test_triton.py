@@ -141,7 +141,7 @@ def test_bad_tensors_are_refused_before_a_launch():
     kernels = codecs.device("bf16")
     x = torch.zeros(8)
     wire = torch.zeros(17, dtype=torch.uint8)
-    with pytest.raises(TypeError, match="x must be torch.float32"):
+    with pytest.raises(TypeError, match=r"x must be torch\.float32"):
         kernels.encode(x.double())
     with pytest.raises(ValueError, match="x must be contiguous"):
         kernels.encode(x[::2])
@@ -151,7 +151,7 @@ def test_bad_tensors_are_refused_before_a_launch():
         kernels.decode(wire[1:], 8)
     with pytest.raises(ValueError, match="wire must have 16 elements, not 12"):
         kernels.decode_add(wire[:12], 1.0, x)
-    with pytest.raises(TypeError, match="total must be torch.float32"):
+    with pytest.raises(TypeError, match=r"total must be torch\.float32"):
         kernels.decode_add(wire[:16], 1.0, x.half())
 
 
