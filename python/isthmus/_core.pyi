@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+__version__: str
+
 class Work:
     """One operation in flight."""
 
@@ -124,3 +126,55 @@ def codec_table_hash() -> int:
 
 def codec_implementations() -> list[str]:
     """What this processor can run, plainest first."""
+def schedule(
+    algorithm: str, *, rank: int, world: int, elements: int, block: int, root: int = 0
+) -> dict[str, list[dict[str, Any]]]:
+    """One rank's part in a collective: its sends, receives and sums, spans as (begin, count)."""
+
+def choose(world: int, elements: int, up: str, down: str) -> str:
+    """The schedule that "auto" stands for."""
+
+def check_schedule(algorithm: str, *, world: int, elements: int, up: str, down: str) -> None:
+    """ValueError, with the reason, where the codecs cannot take the schedule."""
+
+class Slice:
+    """A slice on its way out."""
+
+    @property
+    def transfer(self) -> int: ...
+    @property
+    def offset(self) -> int: ...
+    def wire(self) -> bytes:
+        """Its bytes, copied now. Not after sent()."""
+
+class Executor:
+    """One rank's part in a collective, driven by hand: for tests. ValueError for whatever a peer may not do."""
+
+    def __init__(
+        self,
+        algorithm: str,
+        *,
+        rank: int,
+        world: int,
+        wire: bytes,
+        elements: int,
+        up: str,
+        down: str,
+        weights: Sequence[float],
+        mean: bool,
+        slice_elements: int,
+        root: int = 0,
+    ) -> None: ...
+    def start(self) -> None: ...
+    def next(self, peer: int) -> Slice | None: ...
+    def has_next(self, peer: int) -> bool: ...
+    def sent(self, slice: Slice) -> None: ...
+    def place(self, peer: int, transfer: int, offset: int, bytes: int) -> memoryview:
+        """Where to write the slice. Alive as long as the executor."""
+    def arrived(self, peer: int, transfer: int, offset: int) -> None: ...
+    def output_ready(self) -> bool: ...
+    def input_free(self) -> bool: ...
+    def finished(self) -> bool: ...
+    def waits_for(self, peer: int) -> bool: ...
+    def output(self) -> NDArray[np.float32]:
+        """A copy of the output as it stands."""
