@@ -86,3 +86,21 @@ def decode(codec: str, wire: Any, elements: int) -> NDArray[np.float32]: ...
 def decode_add(codec: str, wire: Any, weight: float, total: NDArray[np.float32]) -> None: ...
 def codec_table() -> list[dict[str, Any]]:
     """name, id, block, recodable, identity of each."""
+
+# For tests.
+
+def sim_join(
+    *,
+    sites: list[dict[str, Any]],
+    strangers: list[dict[str, Any]],
+    coordinators: list[tuple[float, float]],
+    impostor: bytes | None,
+    end: float,
+    seed: int,
+) -> dict[str, Any]:
+    """Sites join in the simulator; coordinators live from each first to its second time, in seconds."""
+
+def mesh_payload_decodes(*, kind: str, payload: bytes) -> bool | str:
+    """Whether a decoded "join" or "roster" encodes to the same bytes; a "refuse"'s text. ValueError: not valid."""
+
+def mesh_frame(*, kind: int, payload: bytes) -> bytes: ...
