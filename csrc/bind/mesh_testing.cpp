@@ -1,4 +1,5 @@
-// What the tests of joining see: whole joins in the simulator, and the codec of the messages. Not public.
+// What the tests of joining see: whole joins in the simulator, and the codec of the messages. Not
+// public.
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
@@ -157,7 +158,8 @@ class Stranger final : public Actor {
   bool closed_ = false;
 };
 
-// Coordinators live from each `from` to its `until`; sites and strangers act by their plans until `end`.
+// Coordinators live from each `from` to its `until`; sites and strangers act by their plans until
+// `end`.
 py::dict sim_join(const std::vector<py::dict>& sites, const std::vector<py::dict>& strangers,
                   const std::vector<std::pair<double, double>>& coordinators, py::object impostor,
                   double end, std::uint64_t seed) {
@@ -183,7 +185,8 @@ py::dict sim_join(const std::vector<py::dict>& sites, const std::vector<py::dict
   for (const py::dict& plan : sites) {
     joiners.push_back(std::make_unique<Joiner>(net.network(++at), plan));
     net.add(at, *joiners.back());
-    if (plan.contains("die")) net.at(to_ns(plan["die"].cast<double>()), [&net, at] { net.kill(at); });
+    if (plan.contains("die"))
+      net.at(to_ns(plan["die"].cast<double>()), [&net, at] { net.kill(at); });
   }
   std::vector<std::unique_ptr<Stranger>> guests;
   for (const py::dict& plan : strangers) {
@@ -227,8 +230,8 @@ py::object decodes(const std::string& kind, const std::string& bytes) {
 }
 
 py::bytes frame(int kind, const std::string& payload) {
-  const HeaderBytes head = to_bytes({.kind = static_cast<Kind>(kind),
-                                     .length = static_cast<std::uint32_t>(payload.size())});
+  const HeaderBytes head = to_bytes(
+      {.kind = static_cast<Kind>(kind), .length = static_cast<std::uint32_t>(payload.size())});
   return std::string(reinterpret_cast<const char*>(head.data()), head.size()) + payload;
 }
 

@@ -101,7 +101,9 @@ def test_an_unreachable_coordinator_is_named_at_the_deadline() -> None:
     (outcome,), _ = run(site("aws", 2, timeout=7.5), coordinators=[])
     assert outcome["code"] == "timeout"
     assert outcome["settled"] == 7.5
-    assert "cannot reach the coordinator at site0:7000 within 7.5 s (last error: " in outcome["text"]
+    assert (
+        "cannot reach the coordinator at site0:7000 within 7.5 s (last error: " in outcome["text"]
+    )
     assert 'is "isthmus coordinator" running there' in outcome["text"]
 
 
