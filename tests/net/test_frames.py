@@ -49,12 +49,12 @@ def test_header_comes_back_from_its_bytes(seed: int) -> None:
     assert parse_frame_header(frame_header(**header)) == header
 
 
-@pytest.mark.parametrize("bit", range(512))
-def test_one_changed_bit_is_found(bit: int) -> None:
-    raw = bytearray(frame_header(**some_header(random.Random(bit))))
-    raw[bit // 8] ^= 1 << bit % 8
-    with pytest.raises(RuntimeError, match="wire_error|refused"):
-        parse_frame_header(bytes(raw))
+def test_one_changed_bit_is_found() -> None:
+    for bit in range(512):
+        raw = bytearray(frame_header(**some_header(random.Random(bit))))
+        raw[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(RuntimeError, match=r"wire_error|refused"):
+            parse_frame_header(bytes(raw))
 
 
 def test_noise_is_no_header() -> None:
@@ -173,7 +173,7 @@ def test_frames_survive_torn_streams(seed: int) -> None:
 
 def test_largest_frame_passes() -> None:
     frame = ({**some_header(random.Random(3)), "length": LIMIT}, random.Random(3).randbytes(LIMIT))
-    guest, host, net = talk([frame], [], 1)
+    _, host, net = talk([frame], [], 1)
     assert net.run_until(lambda: bool(host.got), 100 * SECOND) == "reached"
     assert host.got == [frame]
 

@@ -32,8 +32,8 @@ def test_other_bytes_are_another_trace() -> None:
     assert len(hashes) == 2
 
 
-# A connection stands for its dialler after one round trip: 20 ms. 1 MB at 8 Mbit/s takes one second, and the last
-# byte 10 ms more.
+# A connection stands for its dialler after one round trip: 20 ms. 1 MB at 8 Mbit/s takes one second,
+# and the last byte 10 ms more.
 @pytest.mark.parametrize(
     ("up", "down", "last_ns"),
     [
@@ -186,7 +186,7 @@ def test_ports_are_given_and_taken_once() -> None:
     first, second = net.listen(1, "0.0.0.0:0"), net.listen(1, "site1:0")
     assert first.address().startswith("site1:")
     assert first.address() != second.address()
-    with pytest.raises(RuntimeError, match="refused: .* in use"):
+    with pytest.raises(RuntimeError, match=r"refused: .* in use"):
         net.listen(1, first.address())
     address = first.address()
     del first
@@ -233,7 +233,7 @@ def test_writing_to_a_closed_stream_fails() -> None:
     pair.sender.left = b"y"
     assert pair.run(until=lambda: bool(pair.sender.read_error)) == "reached"
     assert pair.run(until=lambda: False) == "stuck"
-    with pytest.raises(RuntimeError, match="peer_lost: .*reset"):
+    with pytest.raises(RuntimeError, match=r"peer_lost: .*reset"):
         pair.sender.stream.write(b"z")
 
 

@@ -1,4 +1,4 @@
-"""SimNet in bad weather: what each fault does to the bytes, to those who wait for them, and to nobody else."""
+"""SimNet in bad weather: what each fault does to the bytes and their readers, and to nobody else."""
 
 import pytest
 from isthmus._core import SimActor, SimNet, frame_header, parse_frame_header
@@ -289,5 +289,5 @@ def test_corrupted_header_is_never_taken_for_one(seed: int) -> None:
     pair.sender.step(pair.net.now_ns)
     assert pair.run(until=lambda: len(pair.heard) == 6 + 64 + 5) == "reached"
     assert pair.heard.startswith(b"before") and pair.heard.endswith(b"after")
-    with pytest.raises(RuntimeError, match="wire_error|refused"):
+    with pytest.raises(RuntimeError, match=r"wire_error|refused"):
         parse_frame_header(pair.heard[6:70])
