@@ -34,7 +34,7 @@ class Channel {
   // before anybody vouches for the sender.
   Result<std::optional<Message>> receive(std::uint32_t max_payload = max_payload_bytes);
 
-  Stream& stream() { return *stream_; }
+  Stream& stream() const { return *stream_; }
   // Gives the stream away; what was read beyond whole frames must be nothing.
   bool between_frames() const { return got_ == 0; }
   std::unique_ptr<Stream> release() { return std::move(stream_); }
