@@ -32,8 +32,8 @@ def test_other_bytes_are_another_trace() -> None:
     assert len(hashes) == 2
 
 
-# A connection stands for its dialler after one round trip: 20 ms. 1 MB at 8 Mbit/s takes one second,
-# and the last byte 10 ms more.
+# A connection stands for its dialler after one round trip: 20 ms. 1 MB at 8 Mbit/s takes one
+# second, and the last byte 10 ms more.
 @pytest.mark.parametrize(
     ("up", "down", "last_ns"),
     [

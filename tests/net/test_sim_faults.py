@@ -1,4 +1,4 @@
-"""SimNet in bad weather: what each fault does to the bytes and their readers, and to nobody else."""
+"""SimNet in bad weather: what a fault does to the bytes and their readers, and to nobody else."""
 
 import pytest
 from isthmus._core import SimActor, SimNet, frame_header, parse_frame_header
