@@ -3,4 +3,5 @@
 
 PYBIND11_MODULE(_core, m) {
   m.doc() = "isthmus, native core";
+  isthmus::register_wan(m);
 }

@@ -6,5 +6,6 @@
 namespace isthmus {
 
 void register_session(pybind11::module_& m);
+void register_wan(pybind11::module_& m);
 
 }  // namespace isthmus
