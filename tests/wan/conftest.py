@@ -37,10 +37,11 @@ class Outcome:
 @dataclass(frozen=True, kw_only=True)
 class Wan:
     folder: Path
+    python: str = sys.executable
 
     def command(self, *options: str, run: list[str]) -> list[str]:
         stats = str(self.folder / "stats.json")
-        start = [sys.executable, "-m", "isthmus.wan", "--timeout", "60", "--stats", stats]
+        start = [self.python, "-m", "isthmus.wan", "--timeout", "60", "--stats", stats]
         return [*start, *options, "--", *run]
 
     def run(self, *options: str, run: list[str], wrap: tuple[str, ...] = ()) -> Outcome:
@@ -57,7 +58,7 @@ class Wan:
 
     def agent(self, *options: str, do: str, wrap: tuple[str, ...] = ()) -> Outcome:
         """Run agent.py's part `do` in every site; all must do well."""
-        outcome = self.run(*options, run=[sys.executable, str(AGENT), do], wrap=wrap)
+        outcome = self.run(*options, run=[self.python, str(AGENT), do], wrap=wrap)
         assert outcome.status == 0, outcome.errors
         return outcome
 

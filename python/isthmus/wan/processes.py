@@ -81,7 +81,8 @@ def end(find: Callable[[], list[int]], *, reap: Callable[[], None] = lambda: Non
             left = set(find()) - {os.getpid()}
             if not left:
                 return
-            for pid in left - asked:
+            # Parents first, as a rule: a shell whose child ended would go on to its next command.
+            for pid in sorted(left - asked):
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.kill(pid, signum)
             asked |= left
