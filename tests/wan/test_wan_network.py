@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import Wan
+from emulated import Wan
 
 pytestmark = pytest.mark.wan
 FATES = ("delivered", "lost", "dropped", "cut", "held")

@@ -14,7 +14,7 @@ import uuid
 from pathlib import Path
 
 import pytest
-from conftest import AGENT, Wan, processes_with
+from emulated import AGENT, Wan, processes_with
 
 pytestmark = pytest.mark.wan
 
