@@ -122,7 +122,10 @@ def codec_table() -> list[dict[str, Any]]:
     """name, id, block, recodable, identity of each."""
 
 class WanSite:
-    """One emulated site: its TUN device (a descriptor) and IPv4 address, as a number. Rates of 0 are unlimited."""
+    """One emulated site: its TUN device's descriptor, its IPv4 address as a number.
+
+    Rates of 0 are unlimited.
+    """
 
     def __init__(
         self, *, device: int, address: int, up_bps: float, down_bps: float, queue_ns: int
@@ -143,7 +146,10 @@ class WanLine:
     ) -> None: ...
 
 class WanCut:
-    """Nothing passes between `site` and `other` (None: anybody) after `after_ns` for `length_ns` (None: for good)."""
+    """Nothing passes between `site` and `other` (None: anybody) from `after_ns` on.
+
+    It ends after `length_ns` (None: never).
+    """
 
     def __init__(
         self, *, site: int, other: int | None, after_ns: int, length_ns: int | None
@@ -156,7 +162,7 @@ class WanTally:
     def bytes(self) -> int: ...
 
 class WanCount:
-    """One direction of a pair: sent = delivered + lost + dropped + cut + held, in segments and in bytes."""
+    """One direction of a pair: sent = delivered + lost + dropped + cut + held."""
 
     @property
     def origin(self) -> int: ...
@@ -183,7 +189,10 @@ def run_wan_loop(
     seed: int,
     stop: Sequence[int],
 ) -> list[WanCount]:
-    """Carry packets, without the GIL, until a descriptor in `stop` is readable or closed. ValueError: bad settings."""
+    """Carry packets, without the GIL, until a descriptor in `stop` is readable or closed.
+
+    Raises ValueError for bad settings.
+    """
 
 def wan_departures(
     *, rate_bps: float, depth_ns: int, times_ns: Sequence[int], sizes: Sequence[int]
