@@ -208,6 +208,92 @@ class SimChannel:
 def frame_header(**fields: int) -> bytes: ...
 def parse_frame_header(header: bytes) -> dict[str, int]: ...
 def crc32c(data: bytes) -> int: ...
+class WanSite:
+    """One emulated site: its TUN device's descriptor, its IPv4 address as a number.
+
+    Rates of 0 are unlimited.
+    """
+
+    def __init__(
+        self, *, device: int, address: int, up_bps: float, down_bps: float, queue_ns: int
+    ) -> None: ...
+
+class WanLine:
+    """One direction of a pair of sites."""
+
+    def __init__(
+        self,
+        *,
+        origin: int,
+        target: int,
+        rate_bps: float,
+        delay_ns: int,
+        loss: float,
+        queue_ns: int,
+    ) -> None: ...
+
+class WanCut:
+    """Nothing passes between `site` and `other` (None: anybody) from `after_ns` on.
+
+    It ends after `length_ns` (None: never).
+    """
+
+    def __init__(
+        self, *, site: int, other: int | None, after_ns: int, length_ns: int | None
+    ) -> None: ...
+
+class WanTally:
+    @property
+    def segments(self) -> int: ...
+    @property
+    def bytes(self) -> int: ...
+
+class WanCount:
+    """One direction of a pair: sent = delivered + lost + dropped + cut + held."""
+
+    @property
+    def origin(self) -> int: ...
+    @property
+    def target(self) -> int: ...
+    @property
+    def sent(self) -> WanTally: ...
+    @property
+    def delivered(self) -> WanTally: ...
+    @property
+    def lost(self) -> WanTally: ...
+    @property
+    def dropped(self) -> WanTally: ...
+    @property
+    def cut(self) -> WanTally: ...
+    @property
+    def held(self) -> WanTally: ...
+
+def run_wan_loop(
+    sites: Sequence[WanSite],
+    lines: Sequence[WanLine],
+    cuts: Sequence[WanCut],
+    *,
+    seed: int,
+    stop: Sequence[int],
+) -> list[WanCount]:
+    """Carry packets, without the GIL, until a descriptor in `stop` is readable or closed.
+
+    Raises ValueError for bad settings.
+    """
+
+def wan_departures(
+    *, rate_bps: float, depth_ns: int, times_ns: Sequence[int], sizes: Sequence[int]
+) -> list[int | None]:
+    """When packets leave one of the emulator's queues; None: dropped. For tests."""
+
+def wan_lost(*, loss: float, seed: int, packets: int, segments: int) -> list[int]:
+    """Which segments are lost of `packets` packets of `segments` segments each. For tests."""
+
+def wan_shape(packet: bytes) -> dict[str, int] | None:
+    """target, segments, wire_bytes of a packet as TUN gives it; None: no IPv4. For tests."""
+
+def wan_pieces(packet: bytes, *, lost: Sequence[int]) -> list[bytes]:
+    """What is left of a packet without its lost segments. For tests."""
 def codec_table_hash() -> int:
     """Changes when ids, names or formats do."""
 
