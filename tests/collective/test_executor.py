@@ -14,7 +14,7 @@ from isthmus import _core
 Floats = NDArray[np.float32]
 
 SLICE = 64
-SIZES = (1, 2, 5, SLICE, SLICE + 1, 1000, 9 * SLICE * 8 + 17)
+SIZES = (1, 5, SLICE, SLICE + 1, 1000, 3 * SLICE * 8 + 17)
 
 
 def to_bf16(x: Floats) -> bytes:
@@ -99,17 +99,20 @@ class Net:
 
     def step(self) -> bool:
         world = range(len(self.executors))
-        pull = [(r, p) for r in world for p in world if self.executors[r].has_next(p)]
-        moves = [self.pull] * bool(pull) + [self.place] * bool(self.out)
-        moves += [self.arrive] * bool(self.placed)
-        if not moves:
-            return False
-        self.pairs = pull
-        self.random.choice(moves)()
+        source, target = self.random.choice(world), self.random.choice(world)
+        moves = [self.place] * bool(self.out) + [self.arrive] * bool(self.placed)
+        if moves and self.random.random() < 0.6:
+            self.random.choice(moves)()
+        elif self.executors[source].has_next(target):
+            self.pull(source, target)
+        elif not moves:
+            ready = [(r, p) for r in world for p in world if self.executors[r].has_next(p)]
+            if not ready:
+                return False
+            self.pull(*self.random.choice(ready))
         return True
 
-    def pull(self) -> None:
-        source, target = self.random.choice(self.pairs)
+    def pull(self, source: int, target: int) -> None:
         piece = self.executors[source].next(target)
         assert piece is not None and not self.executors[source].finished()
         self.out.append((source, target, piece))

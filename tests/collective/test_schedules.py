@@ -24,7 +24,7 @@ def sizes_for(world: int) -> tuple[tuple[int, int], ...]:
     return SIZES if world <= 8 else (SIZES[world % len(SIZES)],)
 
 
-@functools.cache
+@functools.lru_cache(maxsize=2)
 def world_of(algorithm: str, world: int, elements: int, block: int, root: int = 0) -> World:
     return [
         _core.schedule(
