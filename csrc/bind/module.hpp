@@ -5,6 +5,7 @@
 
 namespace isthmus {
 
+void register_codec(pybind11::module_& m);
 void register_collective(pybind11::module_& m);
 void register_session(pybind11::module_& m);
 
