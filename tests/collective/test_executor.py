@@ -1,4 +1,4 @@
-"""Executors of a whole world in memory: slices change places under a seed, results are compared bit for bit."""
+"""A world of executors in memory: slices move in a seeded order, results agree bit for bit."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
-
 from isthmus import _core
+from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 
@@ -77,7 +76,7 @@ def inputs_of(world: int, elements: int, seed: int) -> list[Floats]:
 class Net:
     """Carries slices between executors in an order that only the seed knows.
 
-    A slice passes through three moments, and other slices come between them: handed out, placed, arrived.
+    A slice is handed out, placed, and arrives; between these, other slices have their turn.
     """
 
     def __init__(self, executors: list[_core.Executor], seed: int) -> None:
@@ -141,7 +140,8 @@ def roster_sum(case: Case) -> Floats:
     for weight, term in zip(weights[1:], terms[1:], strict=True):
         total = total + weight * term
         divisor = np.float32(divisor + weight)
-    return (total / divisor if case.mean else total).astype(np.float32)
+    result: Floats = (total / divisor if case.mean else total).astype(np.float32)
+    return result
 
 
 def assert_all_bits_equal(results: list[Floats], expected: Floats | None = None) -> None:
@@ -311,12 +311,12 @@ def test_a_slice_that_comes_twice_or_out_of_turn_is_refused(algorithm: str) -> N
     with pytest.raises(ValueError, match="expected to place it first"):
         executors[0].arrived(*name)
     executors[0].place(*name, len(piece.wire())).cast("B")[:] = piece.wire()
-    with pytest.raises(ValueError, match="rank 2 .*got it again"):
+    with pytest.raises(ValueError, match=r"rank 2 .*got it again"):
         executors[0].place(*name, len(piece.wire()))
     executors[0].arrived(*name)
     executors[2].sent(piece)
     for refused in (lambda: executors[0].arrived(*name), lambda: executors[0].place(*name, 256)):
-        with pytest.raises(ValueError, match="rank 2 .*got it again"):
+        with pytest.raises(ValueError, match=r"rank 2 .*got it again"):
             refused()
     results = Net(executors, 6).run()
     assert_all_bits_equal(results)
