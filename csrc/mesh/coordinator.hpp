@@ -1,6 +1,7 @@
 // Coordinator: keeps the rosters of runs, gives out generations, and never sees data.
 //
-// Soft state: a run is forgotten when its last site has left. Strangers are bounded in number, bytes and time.
+// Soft state: a run is forgotten when its last site has left. Strangers are bounded in number,
+// bytes and time.
 #pragma once
 
 #include <map>

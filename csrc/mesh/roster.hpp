@@ -19,8 +19,8 @@ struct Member {
 
 struct Roster {
   std::uint32_t generation = 0;
-  std::uint64_t run = 0;         // random: stale connections of another run do not fit
-  std::vector<Member> members;   // sorted by site name: sums have the same order in every run
+  std::uint64_t run = 0;        // random: stale connections of another run do not fit
+  std::vector<Member> members;  // sorted by site name: sums have the same order in every run
   friend bool operator==(const Roster&, const Roster&) = default;
 };
 
