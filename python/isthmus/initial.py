@@ -70,7 +70,7 @@ def _bytes(tensor: torch.Tensor) -> torch.Tensor:
 def _check(state: list[torch.Tensor], session: Session | None, site: Site) -> None:
     digest = hashlib.blake2b(digest_size=16)
     for tensor in state:
-        digest.update(memoryview(_bytes(tensor).numpy()))
+        digest.update(_bytes(tensor).numpy().data)
 
     def compare() -> str:
         assert session is not None

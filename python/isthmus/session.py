@@ -175,8 +175,8 @@ class Session:
     def _check_process(self) -> None:
         if os.getpid() != self._process:
             raise Refused(
-                f"the session of site {self.site!r} belongs to process {self._process}, and "
-                f"this is its fork {os.getpid()}: connections do not survive one; join() in the child"
+                f"the session of site {self.site!r} belongs to process {self._process}, and this "
+                f"is its fork {os.getpid()}: connections do not survive one; join() in the child"
             )
 
     def __enter__(self) -> "Session":
