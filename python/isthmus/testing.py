@@ -20,12 +20,18 @@ from isthmus import _core, config
 from isthmus.session import Follower, Session
 
 
-def settings(site: str, count: int, rendezvous: str, **options: Any) -> config.JoinSettings:
+def settings(
+    site: str, count: int, rendezvous: str, *, timeout: float = 30.0, heartbeat: float = 5.0
+) -> config.JoinSettings:
     """Of one site on loopback; reads no environment variables."""
-    options.setdefault("listen", "127.0.0.1:0")
-    options.setdefault("timeout", 30.0)
     return config.join_settings(
-        rendezvous=rendezvous, site=site, sites=count, environment={}, **options
+        rendezvous=rendezvous,
+        site=site,
+        sites=count,
+        listen="127.0.0.1:0",
+        timeout=timeout,
+        heartbeat=heartbeat,
+        environment={},
     )
 
 
@@ -34,16 +40,19 @@ def site_names(count: int) -> list[str]:
 
 
 @contextlib.contextmanager
-def sites(count: int, **options: Any) -> Iterator[list[Session]]:
-    """Sessions of `count` sites in this process, by rank. Closed at the end. options: as of join."""
+def sites(count: int, *, timeout: float = 30.0, heartbeat: float = 5.0) -> Iterator[list[Session]]:
+    """Sessions of `count` sites in this process, by rank. Closed at the end."""
     keeper = _core.Coordinator(listen="127.0.0.1:0")
     made: list[Session] = []
     try:
         with ThreadPoolExecutor(count) as pool:
-            wanted = [
-                settings(name, count, keeper.address, **options) for name in site_names(count)
+            futures = [
+                pool.submit(
+                    Session,
+                    settings(name, count, keeper.address, timeout=timeout, heartbeat=heartbeat),
+                )
+                for name in site_names(count)
             ]
-            futures = [pool.submit(Session, one) for one in wanted]
             for future in futures:
                 future.exception()  # wait for all, so that none is left behind by another's failure
             made = [future.result() for future in futures if future.exception() is None]
@@ -67,6 +76,14 @@ class Place:
     total: int  # ranks of all sites
 
 
+@dataclass(frozen=True)
+class _Join:
+    sites: int
+    rendezvous: str
+    timeout: float
+    heartbeat: float
+
+
 class SiteFailed(AssertionError):
     """A process raised; its traceback is in the text."""
 
@@ -77,17 +94,19 @@ def run_sites(
     sites: Sequence[int],
     arguments: tuple[Any, ...] = (),
     joined: bool = True,
-    timeout: float = 240.0,
+    timeout: float = 30.0,
+    heartbeat: float = 5.0,
+    patience: float = 240.0,
     expect_death: bool = False,
     preload: Sequence[str] = (),
-    **options: Any,
 ) -> list[list[Any]]:
     """Run `fn(session, place, *arguments)` at every rank; its results, by site and rank.
 
     sites: ranks of each site. session: a Session at rank 0 of a site, a Follower elsewhere; None
     everywhere if not `joined`. fn must be importable, and its result must pickle.
+    timeout, heartbeat: as of join. patience: seconds to wait for an answer.
     expect_death: a process may end without a result (None then) instead of failing the call.
-    options: as of join.
+    preload: modules that fn needs, imported once for all processes.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["torch", "torch.nn.parallel", "isthmus.hook", *preload])
@@ -98,11 +117,11 @@ def run_sites(
         for number, (name, ranks) in enumerate(zip(site_names(len(sites)), sites, strict=True)):
             for rank in range(ranks):
                 place = Place(name, rank, ranks, sum(sites[:number]), sum(sites))
-                join = (len(sites), keeper.address, options) if keeper is not None else None
+                join = keeper and _Join(len(sites), keeper.address, timeout, heartbeat)
                 ours = _start(context, processes, (fn, place, arguments, join, folder))
                 ends[ours] = (number, rank)
         try:
-            return _collect(ends, sites, timeout, expect_death)
+            return _collect(ends, sites, patience, expect_death)
         finally:
             for process in processes:
                 process.join(10)
@@ -127,15 +146,15 @@ def _start(
 def _collect(
     ends: dict[Connection, tuple[int, int]],
     sites: Sequence[int],
-    timeout: float,
+    patience: float,
     expect_death: bool,
 ) -> list[list[Any]]:
     results: list[list[Any]] = [[None] * ranks for ranks in sites]
     failures: list[str] = []
     while ends:
-        ready = wait(list(ends), timeout)
+        ready = wait(list(ends), patience)
         if not ready:
-            raise SiteFailed(f"no answer in {timeout} s from (site, rank) {list(ends.values())}")
+            raise SiteFailed(f"no answer in {patience} s from (site, rank) {list(ends.values())}")
         for end in ready:
             assert isinstance(end, Connection)
             number, rank = ends.pop(end)
@@ -158,7 +177,7 @@ def _run_one(
     fn: Callable[..., Any],
     place: Place,
     arguments: tuple[Any, ...],
-    join: tuple[int, str, dict[str, Any]] | None,
+    join: _Join | None,
     folder: str,
 ) -> None:
     import torch
@@ -174,10 +193,17 @@ def _run_one(
             world_size=place.ranks,
         )
         if join is not None:
-            count, rendezvous, options = join
             session = Follower()
             if place.rank == 0:
-                session = Session(settings(place.site, count, rendezvous, **options))
+                session = Session(
+                    settings(
+                        place.site,
+                        join.sites,
+                        join.rendezvous,
+                        timeout=join.timeout,
+                        heartbeat=join.heartbeat,
+                    )
+                )
         result = fn(session, place, *arguments)
         end.send((None, result))
     except BaseException:
