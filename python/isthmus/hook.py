@@ -189,8 +189,7 @@ def register(
     """
     _check_model(ddp_model)
     site = Site(ddp_model.process_group)
-    gateway = _check_session(session, site)
-    _introduce(session, site)
+    gateway = _introduce(session, site)
     layout = Layout(ddp_model)
 
     def compare() -> None:
@@ -215,11 +214,20 @@ def register(
     return hook
 
 
-def _introduce(session: Session | Follower | None, site: Site) -> None:
+def _introduce(session: Session | Follower | None, site: Site) -> Session | None:
     """Open the site's groups, and tell every rank of it who it belongs to."""
+    if not site.is_gateway and isinstance(session, Session):
+        raise Refused(
+            f"rank {site.rank} of the model's process group holds {session!r}, but only rank 0 "
+            "may: pass None here, or call join() after init_process_group"
+        )
 
     def facts() -> dict[str, Any]:
-        assert isinstance(session, Session)
+        if not isinstance(session, Session):
+            raise Refused(
+                "rank 0 of the model's process group is the site's gateway and needs a Session, "
+                f"not {session!r}: call join() there"
+            )
         return {
             "site": session.site,
             "sites": session.sites,
@@ -235,19 +243,6 @@ def _introduce(session: Session | Follower | None, site: Site) -> None:
         session.sites = tuple(known["sites"])
         session.rank = known["rank"]
         session.timeout = known["timeout"]
-
-
-def _check_session(session: Session | Follower | None, site: Site) -> Session | None:
-    if site.is_gateway and not isinstance(session, Session):
-        raise Refused(
-            "rank 0 of the model's process group is the site's gateway and needs a Session, not "
-            f"{session!r}: call join() there"
-        )
-    if not site.is_gateway and isinstance(session, Session):
-        raise Refused(
-            f"rank {site.rank} of the model's process group holds {session!r}, but only rank 0 "
-            "may: pass None here, or call join() after init_process_group"
-        )
     return session if isinstance(session, Session) else None
 
 

@@ -152,7 +152,10 @@ def _collect(
     results: list[list[Any]] = [[None] * ranks for ranks in sites]
     failures: list[str] = []
     while ends:
-        ready = wait(list(ends), patience)
+        # After one failure the others soon fail too, and whose was the first is not known here.
+        ready = wait(list(ends), 3.0 if failures else patience)
+        if failures and not ready:
+            break
         if not ready:
             raise SiteFailed(f"no answer in {patience} s from (site, rank) {list(ends.values())}")
         for end in ready:
@@ -165,8 +168,6 @@ def _collect(
             results[number][rank] = result
             if failure is not None:
                 failures.append(f"site {number}, rank {rank}: {failure}")
-        if failures:
-            break
     if failures:
         raise SiteFailed("\n".join(failures))
     return results
