@@ -11,12 +11,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import isthmus
 import torch
+from isthmus.testing import Place
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel as DDP
-
-import isthmus
-from isthmus.testing import Place
 
 _width = 48
 

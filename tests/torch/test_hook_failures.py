@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import programs
-
 from isthmus.testing import run_sites
 
 

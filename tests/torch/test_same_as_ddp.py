@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 import programs
 import pytest
-
 from isthmus.testing import run_sites
 
 Answers = dict[str, dict[str, Any]]

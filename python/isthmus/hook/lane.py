@@ -18,10 +18,10 @@ from torch.futures import Future
 
 from isthmus.arrays import Staged, stage
 from isthmus.errors import InternalError, IsthmusError, PeerLost
-from isthmus.meter import Meter
+from isthmus.hook.meter import Meter
+from isthmus.hook.site import Site
 from isthmus.pipeline import Pipeline
 from isthmus.session import Work
-from isthmus.site import Site
 
 _exit_seconds = 10.0
 

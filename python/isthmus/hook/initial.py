@@ -10,8 +10,8 @@ import torch
 from torch.nn.parallel import DistributedDataParallel
 
 from isthmus.errors import InternalError
+from isthmus.hook.site import Site
 from isthmus.session import Session
-from isthmus.site import Site
 
 _parcel_bytes = 32 << 20
 
