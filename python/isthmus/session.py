@@ -21,6 +21,7 @@ from isthmus.errors import IsthmusError, Refused
 from isthmus.work import Completions
 from isthmus.work import Work as Work
 
+_schedules = ("auto", "direct", "gather", "ring")
 _log = logging.getLogger("isthmus")
 
 
@@ -117,6 +118,8 @@ class Session:
             raise Refused(f'op is {op!r}; expected "mean" or "sum"')
         if not (0 <= weight < float("inf")):
             raise Refused(f"weight is {weight!r}; expected a number, 0 or above")
+        if schedule not in _schedules:
+            raise Refused(f"schedule is {schedule!r}; expected one of {', '.join(_schedules)}")
         native = self._native.exchange(
             wire,
             out,
