@@ -33,7 +33,7 @@ def test_two_sites_equal_plain_ddp_bit_for_bit_for_50_steps() -> None:
     for name in programs.variants:
         assert ranks[0][name]["digest"] == plain[0][name]["digest"], name
         assert ranks[0][name]["hook"]["steps"] == 50, name
-        assert ranks[0][name]["hook"]["buckets"] > 100, name
+        assert ranks[0][name]["hook"]["buckets"] > 50, name
 
 
 @pytest.mark.parametrize("sites", [[1, 1, 1], [1] * 5, [2, 1], [2, 2, 1]])
