@@ -42,6 +42,7 @@ PYTHON_LAYER: Mapping[str, int] = {
     "config": 1,
     "arrays": 1,
     "doors": 1,
+    "work": 1,
     "session": 2,
     "stages": 3,
     "pipeline": 4,

@@ -1,0 +1,110 @@
+"""arrays: what users hand over, seen as NumPy arrays on the same memory.
+
+Works without torch: a tensor can only come from someone who has imported it, so torch is looked up
+among the loaded modules and never imported here.
+"""
+
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus.errors import Refused
+
+if TYPE_CHECKING:
+    from torch import Tensor as Tensor
+else:
+    Tensor = Any
+
+
+def is_tensor(x: object) -> bool:
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(x, torch.Tensor)
+
+
+def float32_view(x: Any, verb: str) -> NDArray[np.float32]:
+    """The memory of a float32 array or CPU tensor, flat."""
+    dtype = str(x.dtype).removeprefix("torch.") if hasattr(x, "dtype") else ""
+    _check_kind(x, verb)
+    if dtype not in ("float32", "<f4"):
+        raise Refused(f"{verb} takes float32, not {dtype}: convert it first")
+    return _plain_memory(x, verb).view(np.float32)
+
+
+def byte_view(x: Any, verb: str) -> NDArray[np.uint8]:
+    """The memory of an array or CPU tensor of any plain dtype, as bytes."""
+    _check_kind(x, verb)
+    if not is_tensor(x) and x.dtype.hasobject:
+        raise Refused(f"{verb} takes numbers, not an array of Python objects")
+    return _plain_memory(x, verb)
+
+
+def _check_kind(x: Any, verb: str) -> None:
+    if not is_tensor(x) and not isinstance(x, np.ndarray):
+        raise Refused(f"{verb} takes a NumPy array or a CPU tensor, not {type(x).__name__}")
+
+
+def _plain_memory(x: Any, verb: str) -> NDArray[np.uint8]:
+    if not is_tensor(x):
+        if not x.dtype.isnative:
+            raise Refused(f"{verb} takes native byte order, not {x.dtype.str!r}")
+        if not x.flags.c_contiguous:
+            raise Refused(f"{verb} works in place and needs a C-contiguous array: x.copy() first")
+        if not x.flags.writeable:
+            raise Refused(f"{verb} works in place and the array is read-only: x.copy() first")
+        _check_filled(x.size, verb)
+        flat: NDArray[np.uint8] = x.reshape(-1).view(np.uint8)
+        return flat
+    torch = sys.modules["torch"]
+    if x.layout != torch.strided:
+        raise Refused(f"{verb} takes dense tensors, not {x.layout}: x.to_dense() first")
+    if x.device.type != "cpu":
+        raise Refused(f"{verb} takes CPU tensors, not one on {x.device}: x.cpu() first")
+    if x.requires_grad and not x.is_leaf:
+        raise Refused(f"{verb} would change a tensor that autograd still needs: x.detach() first")
+    if not x.is_contiguous():
+        raise Refused(f"{verb} works in place and needs a contiguous tensor: x.contiguous() first")
+    if x.is_conj() or x.is_neg():
+        raise Refused(f"{verb} takes plain memory: x.resolve_conj().resolve_neg() first")
+    _check_filled(x.numel(), verb)
+    memory: NDArray[np.uint8] = x.detach().view(-1).view(torch.uint8).numpy()
+    return memory
+
+
+def _check_filled(elements: int, verb: str) -> None:
+    if elements == 0:
+        raise Refused(f"{verb} of nothing: the array is empty")
+
+
+@dataclass(frozen=True)
+class Staged:
+    """A gradient, and float32 host memory for its way out and back (its own, if it can be)."""
+
+    gradient: Tensor
+    host: NDArray[np.float32]
+
+
+def stage(gradient: Tensor) -> Staged:
+    """Bring a flat, dense floating-point gradient to host memory as float32.
+
+    On a GPU this waits for the current stream, so it belongs in a thread that may wait.
+    The GPU branch has not been run on a device yet.
+    """
+    torch = sys.modules["torch"]
+    flat = gradient.detach()
+    if flat.device.type == "cpu":
+        return Staged(flat, flat.to(torch.float32).numpy())
+    host = torch.empty(flat.numel(), dtype=torch.float32, pin_memory=True)
+    host.copy_(flat.to(torch.float32), non_blocking=True)
+    torch.cuda.current_stream(flat.device).synchronize()
+    return Staged(flat, host.numpy())
+
+
+def from_host_float32(values: NDArray[np.float32], gradient: Tensor) -> None:
+    """Write `values` over the gradient, in its dtype, and wait until they are there."""
+    torch = sys.modules["torch"]
+    if gradient.device.type == "cpu" and gradient.data_ptr() == values.ctypes.data:
+        return
+    gradient.copy_(torch.from_numpy(values))

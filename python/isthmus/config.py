@@ -1,0 +1,173 @@
+"""Settings, from arguments and ISTHMUS_* variables. The only reader of the environment.
+
+An argument wins over its variable. Whatever is wrong is named with its value and what is expected.
+"""
+
+import math
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from isthmus.errors import Refused
+
+max_sites = 64
+max_streams = 64
+max_name = 64
+
+
+@dataclass(frozen=True)
+class Address:
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+@dataclass(frozen=True)
+class JoinSettings:
+    """What `join` hands to the native core."""
+
+    rendezvous: Address
+    site: str
+    sites: int
+    run: str
+    serve: bool
+    listen: Address | None
+    advertise: Address | None
+    streams: int  # 0: isthmus chooses
+    timeout: float
+    heartbeat: float
+    emulated: bool  # inside `isthmus wan`, whose links never leave the machine
+
+
+def parse_address(text: str, what: str, *, any_port: bool) -> Address:
+    """ "host:port", IPv6 in brackets. `any_port`: port 0 is allowed and means any free one."""
+    expected = '"host:port", as in "10.0.0.1:29600" or "[::1]:29600"'
+    host, colon, port = text.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        raise Refused(f"{what} is {text!r}: write an IPv6 address in brackets; {expected}")
+    if not colon or not host or not (port.isascii() and port.isdigit()):
+        raise Refused(f"{what} is {text!r}; expected {expected}")
+    if not (0 if any_port else 1) <= int(port) <= 65535:
+        least = "0 (any) or 1" if any_port else "1"
+        raise Refused(f"{what} is {text!r}; expected a port from {least} to 65535")
+    return Address(host, int(port))
+
+
+class _Source:
+    """One setting at a time: the argument, else the variable, else None; with its name."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = environment
+
+    def text(self, name: str, argument: object) -> tuple[str | None, str]:
+        variable = f"ISTHMUS_{name.upper()}"
+        if argument is not None:
+            return str(argument), f"{name} (argument)"
+        value = self._environment.get(variable, "").strip()
+        return (value or None), f"{variable} (environment variable)"
+
+    def required(self, name: str, argument: object, example: str) -> tuple[str, str]:
+        value, what = self.text(name, argument)
+        if not value:
+            raise Refused(f"{name} is missing: pass {example} or set ISTHMUS_{name.upper()}")
+        return value, what
+
+    def integer(self, name: str, argument: object, *, least: int, most: int) -> int | None:
+        value, what = self.text(name, argument)
+        if value is None:
+            return None
+        try:
+            number = int(value)
+        except ValueError:
+            number = least - 1
+        if isinstance(argument, bool) or not least <= number <= most:
+            raise Refused(f"{what} is {value!r}; expected a whole number from {least} to {most}")
+        return number
+
+    def seconds(self, name: str, argument: object, default: float) -> float:
+        value, what = self.text(name, argument)
+        try:
+            number = default if value is None else float(value)
+        except ValueError:
+            number = math.nan
+        if isinstance(argument, bool) or not (number > 0 and math.isfinite(number)):
+            raise Refused(f"{what} is {value!r}; expected seconds, a number above 0")
+        return number
+
+    def flag(self, name: str, argument: bool | None) -> bool:
+        if argument is not None and not isinstance(argument, bool):
+            raise Refused(f"{name} (argument) is {argument!r}; expected True or False")
+        value, what = self.text(name, argument)
+        words = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+        if value is None:
+            return False
+        if value.lower() not in words:
+            raise Refused(f"{what} is {value!r}; expected 1 or 0")
+        return words[value.lower()]
+
+    def address(self, name: str, argument: object, *, any_port: bool) -> Address | None:
+        value, what = self.text(name, argument)
+        return None if value is None else parse_address(value, what, any_port=any_port)
+
+    def name(self, name: str, value: str, what: str) -> str:
+        if not value.isprintable() or len(value.encode()) > max_name:
+            raise Refused(f"{what} is {value!r}; expected at most {max_name} printable bytes")
+        return value
+
+
+def join_settings(
+    *,
+    rendezvous: str | None = None,
+    site: str | None = None,
+    sites: int | None = None,
+    run: str | None = None,
+    serve: bool | None = None,
+    listen: str | None = None,
+    advertise: str | None = None,
+    streams: int | None = None,
+    timeout: float | None = None,
+    heartbeat: float | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> JoinSettings:
+    source = _Source(os.environ if environment is None else environment)
+    meeting = source.required("rendezvous", rendezvous, 'rendezvous="host:port"')
+    site_name = source.required("site", site, 'site="aws"')
+    source.required("sites", sites, "sites=3 (how many take part)")
+    count = source.integer("sites", sites, least=1, most=max_sites)
+    assert count is not None
+    run_name, run_what = source.text("run", run)
+    settings = JoinSettings(
+        rendezvous=parse_address(*meeting, any_port=False),
+        site=source.name("site", *site_name),
+        sites=count,
+        run=source.name("run", run_name or "default", run_what),
+        serve=source.flag("serve", serve),
+        listen=source.address("listen", listen, any_port=True),
+        advertise=source.address("advertise", advertise, any_port=True),
+        streams=source.integer("streams", streams, least=1, most=max_streams) or 0,
+        timeout=source.seconds("timeout", timeout, 60.0),
+        heartbeat=source.seconds("heartbeat", heartbeat, 5.0),
+        emulated=any(key.startswith("ISTHMUS_WAN") for key in source._environment),
+    )
+    return settings
+
+
+def rank_in_site(environment: Mapping[str, str] | None = None) -> int:
+    """This process's rank in its site's torch job; 0 where there is no such job.
+
+    torchrun's variable counts before init_process_group, so that join may come first in a script.
+    """
+    distributed = sys.modules.get("torch.distributed")
+    if distributed is not None and distributed.is_available() and distributed.is_initialized():
+        return int(distributed.get_rank())
+    environment = os.environ if environment is None else environment
+    if "TORCHELASTIC_RUN_ID" not in environment:
+        return 0
+    rank = environment.get("RANK", "0")
+    return int(rank) if rank.isdigit() else 0

@@ -1,0 +1,36 @@
+"""Doors are types: what one stage hands to the next.
+
+`noise` (or the explicit `without_privacy`) is the only maker of Released, `encode` takes only
+Released and is the only maker of Wire, `exchange` takes only Wire. A test greps for that.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """Gradients of this site, in host memory. Must not leave the site."""
+
+    values: NDArray[np.float32]  # one dimension, contiguous
+    layout: int  # a hash of what the elements are; sites compare it
+
+
+@dataclass(frozen=True)
+class Released:
+    """Values that may leave the site."""
+
+    values: NDArray[np.float32]
+    layout: int
+
+
+@dataclass(frozen=True)
+class Wire:
+    """Encoded bytes of `elements` values."""
+
+    codec: str
+    data: NDArray[np.uint8] | NDArray[np.float32]
+    elements: int
+    layout: int

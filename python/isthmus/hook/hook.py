@@ -1,0 +1,168 @@
+"""hook: a DDP communication hook that takes each gradient bucket across the sites.
+
+DDP runs over the site's own process group and knows nothing of the other sites.
+"""
+
+import weakref
+from typing import Any
+
+import torch
+from torch._C._distributed_c10d import GradBucket
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim.optimizer import register_optimizer_step_pre_hook
+
+from isthmus.errors import Cancelled, Refused
+from isthmus.hook.lane import Lane
+from isthmus.hook.layout import Layout
+from isthmus.hook.meter import Meter
+from isthmus.hook.site import Site
+from isthmus.hook.usage import Usage
+from isthmus.pipeline import Pipeline
+from isthmus.session import Session
+
+_state_version = 1
+no_sparse = (
+    "sparse gradients cannot cross sites: build the embedding with sparse=False, "
+    "or leave it out of DDP"
+)
+
+
+class Hook:
+    """What `register` returns. Once a step has failed, training cannot go on unnoticed:
+
+    the next optimizer step over the model's parameters raises the typed error, and so do the next
+    forward pass in training mode and `check`, at every rank.
+    """
+
+    def __init__(
+        self,
+        model: DistributedDataParallel,
+        session: Session | None,
+        site: Site,
+        *,
+        layout: Layout,
+        codec: str,
+        weight: float,
+    ) -> None:
+        device = layout.parameters[0].device
+        self._session = session
+        self._site = site
+        self._layout = layout
+        self._codec = codec
+        self._meter = Meter()
+        self._before = (0, 0)  # steps and buckets of the runs that this one continues
+        pipeline = None if session is None else Pipeline(session, codec, weight)
+        self._lane = Lane(site, pipeline, self._meter, device)
+        weakref.finalize(self, self._lane.close)
+        dynamic = model.find_unused_parameters and not model.static_graph
+        self._usage = Usage(layout.parameters) if dynamic else None
+        self._guard(model)
+
+    def check(self) -> None:
+        """Raise the error that stopped the exchange, if one did."""
+        if self._lane.failure is not None:
+            raise self._lane.failure.with_traceback(None)
+
+    def stats(self) -> dict[str, Any]:
+        """steps, buckets; exchange_seconds: from a step's first bucket to its last result, summed;
+        waiting_seconds: the part of it after backward had handed over its last bucket;
+        session: the gateway's session.stats(), empty at the site's other ranks."""
+        exchange, waiting = self._meter.seconds()
+        return {
+            "steps": self._before[0] + self._meter.steps,
+            "buckets": self._before[1] + self._meter.buckets,
+            "exchange_seconds": exchange,
+            "waiting_seconds": waiting,
+            "session": {} if self._session is None else self._session.stats(),
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain numbers and texts, for a checkpoint; the same at every rank of every site."""
+        return {
+            "version": _state_version,
+            "steps": self._before[0] + self._meter.steps,
+            "buckets": self._before[1] + self._meter.buckets,
+            "codec": self._codec,
+            "layout": self._layout.hash.hex(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue the counts of a checkpoint; Refused if it is of another model or codec."""
+        mine = self.state_dict()
+        if set(state) != set(mine):
+            raise Refused(f"not a hook's state: it has {sorted(state)}, expected {sorted(mine)}")
+        for key in ("version", "codec", "layout"):
+            if state[key] != mine[key]:
+                raise Refused(
+                    f"the checkpoint's {key} is {state[key]!r}, this hook's is {mine[key]!r}"
+                )
+        self._before = (
+            int(state["steps"]) - self._meter.steps,
+            int(state["buckets"]) - self._meter.buckets,
+        )
+
+    def close(self) -> None:
+        """End the hook's threads. DDP cannot let go of a hook, so training this DDP object
+        further raises Cancelled; evaluating it is fine, and a new DDP around the same module can
+        be registered."""
+        self._lane.close()
+        self._lane.fail(Cancelled("the hook was closed: wrap the module in a new DDP to train on"))
+        if self._usage is not None:
+            self._usage.close()
+        self._site.close()
+
+    def take(self, bucket: GradBucket) -> "torch.futures.Future[torch.Tensor]":
+        """One bucket from DDP. Never raises, which would leave DDP's reducer unusable."""
+        buffer = bucket.buffer()
+        is_last = bucket.is_last()
+        try:
+            self._meter.handed_over(is_last=is_last)
+            if buffer.layout != torch.strided:
+                raise Refused(no_sparse)
+            self.check_open()
+            future = self._lane.submit(buffer, self._layout.of_bucket(bucket.parameters()))
+            if self._usage is not None:
+                self._usage.add(bucket)
+                if is_last:
+                    self._usage.finish(self._submit_usage, self._failed)
+            return future
+        except Exception as error:
+            self._lane.fail(error)
+            done: torch.futures.Future[torch.Tensor] = torch.futures.Future()
+            done.set_result(buffer)
+            return done
+
+    def check_open(self) -> None:
+        if isinstance(self._lane.failure, Cancelled):
+            raise self._lane.failure
+
+    def _submit_usage(self, used: torch.Tensor) -> "torch.futures.Future[torch.Tensor]":
+        device = self._layout.parameters[0].device
+        return self._lane.submit(used.to(device), self._layout.of_usage(), exact=True)
+
+    def _failed(self) -> bool:
+        return self._lane.failure is not None
+
+    def _guard(self, model: DistributedDataParallel) -> None:
+        """Let no step pass after a failure. Holds the hook weakly: the model keeps it alive."""
+        this = weakref.ref(self)
+
+        def before_step(optimizer: Any, args: Any, kwargs: Any) -> None:
+            hook = this()
+            if hook is not None and hook._failed() and hook._concerns(optimizer):
+                hook.check()
+
+        def before_forward(module: torch.nn.Module, inputs: Any) -> None:
+            if module.training and torch.is_grad_enabled():
+                self.check()
+
+        handle = register_optimizer_step_pre_hook(before_step)
+        weakref.finalize(self, handle.remove)
+        model.register_forward_pre_hook(before_forward)
+
+    def _concerns(self, optimizer: torch.optim.Optimizer) -> bool:
+        return any(
+            id(parameter) in self._layout.index
+            for group in optimizer.param_groups
+            for parameter in group["params"]
+        )

@@ -1,0 +1,119 @@
+"""registration: from a DDP model and a session to a hook, with the same outcome at every rank.
+
+(No `from __future__ import annotations` here: DDP reads the hook's annotations.)
+"""
+
+from typing import Any
+
+import torch
+from torch._C._distributed_c10d import GradBucket
+from torch.nn.parallel import DistributedDataParallel
+
+from isthmus.errors import Refused
+from isthmus.hook.hook import Hook, no_sparse
+from isthmus.hook.initial import copy_from_first_site
+from isthmus.hook.layout import Layout, compare_across_sites
+from isthmus.hook.site import Site
+from isthmus.session import Follower, Session
+
+_dtypes = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
+
+
+def register(
+    ddp_model: DistributedDataParallel,
+    session: Session | Follower | None,
+    *,
+    codec: str = "f32",
+    weight: float | None = None,
+) -> Hook:
+    """Make `ddp_model` one model across all sites: call it at every rank of every site.
+
+    ddp_model: DistributedDataParallel over the site's own process group. session: what `join`
+    returned (at ranks other than the group's rank 0 a Follower, or None). codec: of the gradients
+    on the wire. weight: this site's in the mean; default: its number of ranks, so that the result
+    is DDP's mean over all ranks of all sites.
+
+    All sites start from the first site's parameters and buffers. Buffers that change in training
+    (BatchNorm's) are afterwards kept equal inside a site only, by DDP.
+    Gradients travel as float32 (float64 is rounded; bfloat16 and float16 are averaged in float32).
+
+    Raises Refused at every rank if the sites' models, DDP settings or codecs differ.
+    """
+    _check_model(ddp_model)
+    site = Site(ddp_model.process_group)
+    gateway = _introduce(session, site)
+    layout = Layout(ddp_model)
+
+    def compare() -> None:
+        assert gateway is not None
+        compare_across_sites(layout, codec, gateway)
+
+    site.share(compare)
+    copy_from_first_site(ddp_model, gateway, site)
+    hook = Hook(
+        ddp_model,
+        gateway,
+        site,
+        layout=layout,
+        codec=codec,
+        weight=float(site.size) if weight is None else weight,
+    )
+
+    def take(state: object, bucket: GradBucket) -> torch.futures.Future[torch.Tensor]:
+        return hook.take(bucket)
+
+    ddp_model.register_comm_hook(None, take)
+    return hook
+
+
+def _introduce(session: Session | Follower | None, site: Site) -> Session | None:
+    """Open the site's groups, and tell every rank of it who it belongs to."""
+    if not site.is_gateway and isinstance(session, Session):
+        raise Refused(
+            f"rank {site.rank} of the model's process group holds {session!r}, but only rank 0 "
+            "may: pass None here, or call join() after init_process_group"
+        )
+
+    def facts() -> dict[str, Any]:
+        if not isinstance(session, Session):
+            raise Refused(
+                "rank 0 of the model's process group is the site's gateway and needs a Session, "
+                f"not {session!r}: call join() there"
+            )
+        return {
+            "site": session.site,
+            "sites": session.sites,
+            "rank": session.rank,
+            "timeout": session.timeout,
+        }
+
+    site.open_words()
+    known = site.share(facts)
+    site.open(timeout=known["timeout"])
+    if isinstance(session, Follower):
+        session.site = known["site"]
+        session.sites = tuple(known["sites"])
+        session.rank = known["rank"]
+        session.timeout = known["timeout"]
+    return session if isinstance(session, Session) else None
+
+
+def _check_model(model: DistributedDataParallel) -> None:
+    if not isinstance(model, DistributedDataParallel):
+        raise Refused(
+            f"register takes a DistributedDataParallel model, not {type(model).__name__}: "
+            "wrap it over the site's own process group first"
+        )
+    if getattr(model, "_comm_hooks", None):
+        raise Refused("this DDP model has a communication hook already, and DDP allows only one")
+    if getattr(model, "mixed_precision", None) is not None:
+        raise Refused("DDP's mixed_precision= takes the place of the hook: use torch.autocast")
+    for name, module in model.module.named_modules():
+        if getattr(module, "sparse", False):
+            raise Refused(f"module {name!r}: {no_sparse}")
+    trained = [(n, p) for n, p in model.module.named_parameters() if p.requires_grad]
+    for name, parameter in trained:
+        if parameter.dtype not in _dtypes:
+            raise Refused(f"parameter {name!r} is {parameter.dtype}, which cannot be averaged")
+    if len({parameter.device for _, parameter in trained}) > 1:
+        raise Refused("the model's parameters are on several devices; isthmus needs one per rank")

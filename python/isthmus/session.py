@@ -1,0 +1,319 @@
+"""session: one site's membership in a run.
+
+`join` gives a Session to the site's gateway (rank 0 of the site's torch job) and a Follower to its
+other ranks, so that the same two lines work at every rank.
+"""
+
+import atexit
+import logging
+import os
+import warnings
+import weakref
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus import _core, config
+from isthmus.arrays import byte_view, float32_view
+from isthmus.errors import IsthmusError, Refused
+from isthmus.work import Completions
+from isthmus.work import Work as Work
+
+_schedules = ("auto", "direct", "gather", "ring")
+_log = logging.getLogger("isthmus")
+
+
+class Session:
+    """Made by `join`. All sites must start the same operations in the same order."""
+
+    def __init__(self, settings: config.JoinSettings) -> None:
+        _warn_if_exposed(settings)
+        self._settings = settings
+        self._process = os.getpid()
+        self._closed = False
+        self._native = _core.Session(
+            rendezvous=str(settings.rendezvous),
+            site=settings.site,
+            sites=settings.sites,
+            run=settings.run,
+            serve=settings.serve,
+            listen=str(settings.listen or ""),
+            advertise=str(settings.advertise or ""),
+            streams=settings.streams,
+            timeout=settings.timeout,
+            heartbeat=settings.heartbeat,
+        )
+        self._sites = tuple(self._native.sites)
+        self._rank = self._native.rank
+        self._completions = Completions(self._native)
+        _open_sessions.add(self)
+
+    @property
+    def site(self) -> str:
+        return self._settings.site
+
+    @property
+    def sites(self) -> tuple[str, ...]:
+        """Names of all sites by rank; sorted, so that sums have the same order in every run."""
+        return self._sites
+
+    @property
+    def rank(self) -> int:
+        return self._rank
+
+    @property
+    def world_size(self) -> int:
+        return len(self._sites)
+
+    @property
+    def generation(self) -> int:
+        return self._native.generation
+
+    @property
+    def timeout(self) -> float:
+        """Seconds that one operation may take."""
+        return self._settings.timeout
+
+    def all_reduce(
+        self,
+        x: Any,
+        *,
+        codec: str = "f32",
+        op: str = "mean",
+        weight: float = 1.0,
+        schedule: str = "auto",
+    ) -> Work:
+        """Begin to replace `x` by the sites' weighted mean (or sum), in place.
+
+        x: float32 NumPy array or CPU tensor, C-contiguous, of the same size at all sites; leave it
+        alone until the work is done. weight: this site's, above or equal to 0; the mean is
+        sum(w*x) / sum(w). Afterwards all sites hold the same bits.
+        """
+        self._check_usable()
+        out = float32_view(x, "all_reduce")
+        _check_codec(codec)
+        wire = out if codec == "f32" else _core.encode(codec, out)
+        return self.exchange(
+            wire, out, codec=codec, op=op, weight=weight, schedule=schedule, layout=0, result=x
+        )
+
+    def exchange(
+        self,
+        wire: NDArray[np.uint8] | NDArray[np.float32],
+        out: NDArray[np.float32],
+        *,
+        codec: str,
+        op: str,
+        weight: float,
+        schedule: str,
+        layout: int,
+        result: Any = None,
+    ) -> Work:
+        """all_reduce for who has encoded already: `wire` in, float32 `out` written when done."""
+        self._check_usable()
+        _check_codec(codec)
+        if op not in ("mean", "sum"):
+            raise Refused(f'op is {op!r}; expected "mean" or "sum"')
+        if not (0 <= weight < float("inf")):
+            raise Refused(f"weight is {weight!r}; expected a number, 0 or above")
+        if schedule not in _schedules:
+            raise Refused(f"schedule is {schedule!r}; expected one of {', '.join(_schedules)}")
+        native = self._native.exchange(
+            wire,
+            out,
+            up=codec,
+            down=codec,
+            mean=op == "mean",
+            weight=float(weight),
+            schedule=schedule,
+            layout=layout,
+        )
+        return self._work(native, out if result is None else result, (wire, out))
+
+    def broadcast(self, x: Any, root: int = 0) -> None:
+        """Every site's `x` (array or CPU tensor, any dtype) becomes that of site `root`."""
+        self._check_usable()
+        if not 0 <= root < self.world_size:
+            raise Refused(f"root is {root}; expected a rank from 0 to {self.world_size - 1}")
+        memory = byte_view(x, "broadcast")
+        self._native.broadcast(memory, root=root).wait()
+
+    def all_gather(self, data: bytes) -> list[bytes]:
+        """Every site's bytes, by rank; at most 1 MiB a site, and sizes may differ."""
+        self._check_usable()
+        if not isinstance(data, bytes):
+            raise Refused(f"all_gather takes bytes, not {type(data).__name__}")
+        native = self._native.all_gather(data)
+        native.wait()
+        return native.gathered()
+
+    def barrier(self) -> None:
+        """Return when every site has called it."""
+        self.all_gather(b"")
+
+    def stats(self) -> dict[str, Any]:
+        self._check_process()
+        return self._native.stats()
+
+    def close(self) -> None:
+        """Leave the run. Operations in flight end with Cancelled. Closing twice is fine."""
+        self._check_process()
+        self._closed = True
+        _open_sessions.discard(self)
+        self._native.close()
+        self._completions.join()
+
+    def _work(self, native: _core.Work, result: Any, keep: object) -> Work:
+        return Work(
+            native, sites=self._sites, completions=self._completions, result=result, keep=keep
+        )
+
+    def _check_usable(self) -> None:
+        self._check_process()
+        if self._closed:
+            raise Refused(f"the session of site {self.site!r} is closed: join() again")
+
+    def _check_process(self) -> None:
+        if os.getpid() != self._process:
+            raise Refused(
+                f"the session of site {self.site!r} belongs to process {self._process}, and this "
+                f"is its fork {os.getpid()}: connections do not survive one; join() in the child"
+            )
+
+    def __enter__(self) -> "Session":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = ", closed" if self._closed else ""
+        return f"<isthmus.Session {self.site!r}, rank {self.rank} of {self.world_size}{state}>"
+
+
+class Follower:
+    """What `join` gives to a rank that is not its site's gateway. Holds no connection.
+
+    `register` fills in the site's name and rank; the WAN operations belong to the gateway.
+    """
+
+    def __init__(self) -> None:
+        self.site: str | None = None
+        self.sites: tuple[str, ...] = ()
+        self.rank: int | None = None
+        self.timeout: float | None = None
+
+    @property
+    def world_size(self) -> int:
+        return len(self.sites)
+
+    def close(self) -> None:
+        """Nothing to leave."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("all_reduce", "broadcast", "all_gather", "barrier", "stats", "generation"):
+            raise Refused(f"this rank has no WAN connections: {name} is for rank 0 of the site")
+        raise AttributeError(f"'Follower' object has no attribute {name!r}")
+
+    def __enter__(self) -> "Follower":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<isthmus.Follower of site {self.site!r}>"
+
+
+def join(
+    rendezvous: str | None = None,
+    site: str | None = None,
+    sites: int | None = None,
+    *,
+    run: str | None = None,
+    serve: bool | None = None,
+    listen: str | None = None,
+    advertise: str | None = None,
+    streams: int | None = None,
+    timeout: float | None = None,
+    heartbeat: float | None = None,
+) -> Session | Follower:
+    """Join the run and wait for all its sites; at ranks other than the site's rank 0, a Follower.
+
+    rendezvous: the coordinator's "host:port". site: this site's name, unique in the run. sites:
+    how many take part. run: the run's name ("default"). serve: this site runs the coordinator, at
+    `rendezvous`. listen: where this site takes connections ("0.0.0.0:0"). advertise: what the
+    others dial, if that is another address. streams: TCP streams per peer. timeout: seconds for
+    joining, and for each operation (60). heartbeat: seconds of silence after which a peer is lost
+    (5).
+
+    Whatever is None comes from ISTHMUS_RENDEZVOUS, ISTHMUS_SITE and so on.
+    Raises Refused, Timeout (it names the sites that came), PeerLost or WireError.
+    """
+    if config.rank_in_site() != 0:
+        return Follower()
+    return Session(
+        config.join_settings(
+            rendezvous=rendezvous,
+            site=site,
+            sites=sites,
+            run=run,
+            serve=serve,
+            listen=listen,
+            advertise=advertise,
+            streams=streams,
+            timeout=timeout,
+            heartbeat=heartbeat,
+        )
+    )
+
+
+_open_sessions: "weakref.WeakSet[Session]" = weakref.WeakSet()
+
+
+def _close_open_sessions() -> None:
+    for session in list(_open_sessions):
+        if session._process == os.getpid():
+            try:
+                session.close()
+            except IsthmusError:
+                _log.exception("while closing %r at exit", session)
+
+
+atexit.register(_close_open_sessions)
+
+
+def _check_codec(codec: str) -> None:
+    names = [row["name"] for row in _core.codec_table()]
+    if codec not in names:
+        raise Refused(f"codec is {codec!r}; expected one of {', '.join(names)}")
+
+
+def _warn_if_exposed(settings: config.JoinSettings) -> None:
+    if settings.emulated:
+        return
+    for address in (settings.rendezvous, settings.listen, settings.advertise):
+        if address is not None and not is_private(address.host):
+            warnings.warn(
+                f"isthmus: traffic with {address} is NOT encrypted and peers are NOT "
+                "authenticated; run it inside a VPN such as WireGuard",
+                stacklevel=4,
+            )
+            return
+
+
+def is_private(host: str) -> bool:
+    """Whether bytes for this address stay on the machine."""
+    return host in ("localhost", "::1") or host.startswith("127.")

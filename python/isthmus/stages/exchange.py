@@ -1,0 +1,25 @@
+"""exchange: wire bytes across the sites. The only stage that touches the network."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus.doors import Wire
+from isthmus.errors import Refused
+from isthmus.session import Session, Work
+
+
+def exchange(wire: Wire, session: Session, out: NDArray[np.float32], *, weight: float) -> Work:
+    """Begin the weighted mean over all sites into `out`, which is written when the work is done."""
+    if not isinstance(wire, Wire):
+        raise Refused(f"exchange takes Wire, not {type(wire).__name__}: encode first")
+    if out.size != wire.elements:
+        raise Refused(f"exchange of {wire.elements} elements into {out.size}")
+    return session.exchange(
+        wire.data,
+        out,
+        codec=wire.codec,
+        op="mean",
+        weight=weight,
+        schedule="auto",
+        layout=wire.layout,
+    )

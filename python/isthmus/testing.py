@@ -1,0 +1,217 @@
+"""testing: a world of several sites on this machine's loopback, for tests.
+
+`sites(3)` gives sessions in one process; `run_sites(fn, sites=[1, 2])` starts a process per rank,
+with a gloo group per site, and `fn` runs in each.
+"""
+
+import contextlib
+import multiprocessing
+import os
+import tempfile
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkServerContext, ForkServerProcess
+from typing import Any
+
+from isthmus import _core, config
+from isthmus.session import Follower, Session
+
+
+def settings(
+    site: str, count: int, rendezvous: str, *, timeout: float = 30.0, heartbeat: float = 5.0
+) -> config.JoinSettings:
+    """Of one site on loopback; reads no environment variables."""
+    return config.join_settings(
+        rendezvous=rendezvous,
+        site=site,
+        sites=count,
+        listen="127.0.0.1:0",
+        timeout=timeout,
+        heartbeat=heartbeat,
+        environment={},
+    )
+
+
+def site_names(count: int) -> list[str]:
+    return [f"site{i:02d}" for i in range(count)]
+
+
+@contextlib.contextmanager
+def sites(count: int, *, timeout: float = 30.0, heartbeat: float = 5.0) -> Iterator[list[Session]]:
+    """Sessions of `count` sites in this process, by rank. Closed at the end."""
+    keeper = _core.Coordinator(listen="127.0.0.1:0")
+    made: list[Session] = []
+    try:
+        with ThreadPoolExecutor(count) as pool:
+            futures = [
+                pool.submit(
+                    Session,
+                    settings(name, count, keeper.address, timeout=timeout, heartbeat=heartbeat),
+                )
+                for name in site_names(count)
+            ]
+            for future in futures:
+                future.exception()  # wait for all, so that none is left behind by another's failure
+            made = [future.result() for future in futures if future.exception() is None]
+            for future in futures:
+                future.result()
+        yield sorted(made, key=lambda session: session.rank)
+    finally:
+        for session in made:
+            session.close()
+        keeper.close()
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a process of run_sites stands."""
+
+    site: str
+    rank: int  # in the site
+    ranks: int  # of the site
+    first: int  # global rank of the site's rank 0, counting sites by name
+    total: int  # ranks of all sites
+
+
+@dataclass(frozen=True)
+class _Join:
+    sites: int
+    rendezvous: str
+    timeout: float
+    heartbeat: float
+
+
+class SiteFailed(AssertionError):
+    """A process raised; its traceback is in the text."""
+
+
+def run_sites(
+    fn: Callable[..., Any],
+    *,
+    sites: Sequence[int],
+    arguments: tuple[Any, ...] = (),
+    joined: bool = True,
+    timeout: float = 30.0,
+    heartbeat: float = 5.0,
+    patience: float = 240.0,
+    expect_death: bool = False,
+    preload: Sequence[str] = (),
+) -> list[list[Any]]:
+    """Run `fn(session, place, *arguments)` at every rank; its results, by site and rank.
+
+    sites: ranks of each site. session: a Session at rank 0 of a site, a Follower elsewhere; None
+    everywhere if not `joined`. fn must be importable, and its result must pickle.
+    timeout, heartbeat: as of join. patience: seconds to wait for an answer.
+    expect_death: a process may end without a result (None then) instead of failing the call.
+    preload: modules that fn needs, imported once for all processes.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["torch", "torch.nn.parallel", "isthmus.hook", *preload])
+    keeper = _core.Coordinator(listen="127.0.0.1:0") if joined else None
+    with tempfile.TemporaryDirectory() as folder:
+        ends: dict[Connection, tuple[int, int]] = {}
+        processes: list[ForkServerProcess] = []
+        for number, (name, ranks) in enumerate(zip(site_names(len(sites)), sites, strict=True)):
+            for rank in range(ranks):
+                place = Place(name, rank, ranks, sum(sites[:number]), sum(sites))
+                join = keeper and _Join(len(sites), keeper.address, timeout, heartbeat)
+                ours = _start(context, processes, (fn, place, arguments, join, folder))
+                ends[ours] = (number, rank)
+        try:
+            return _collect(ends, sites, patience, expect_death)
+        finally:
+            for process in processes:
+                process.join(10)
+                if process.is_alive():
+                    process.kill()
+                    process.join()
+            if keeper is not None:
+                keeper.close()
+
+
+def _start(
+    context: ForkServerContext, processes: list[ForkServerProcess], what: tuple[Any, ...]
+) -> Connection:
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_run_one, args=(theirs, *what))
+    process.start()
+    theirs.close()
+    processes.append(process)
+    return ours
+
+
+def _collect(
+    ends: dict[Connection, tuple[int, int]],
+    sites: Sequence[int],
+    patience: float,
+    expect_death: bool,
+) -> list[list[Any]]:
+    results: list[list[Any]] = [[None] * ranks for ranks in sites]
+    failures: list[str] = []
+    while ends:
+        # After one failure the others soon fail too, and whose was the first is not known here.
+        ready = wait(list(ends), 3.0 if failures else patience)
+        if failures and not ready:
+            break
+        if not ready:
+            raise SiteFailed(f"no answer in {patience} s from (site, rank) {list(ends.values())}")
+        for end in ready:
+            assert isinstance(end, Connection)
+            number, rank = ends.pop(end)
+            try:
+                failure, result = end.recv()
+            except EOFError:
+                failure, result = (None if expect_death else "the process died"), None
+            results[number][rank] = result
+            if failure is not None:
+                failures.append(f"site {number}, rank {rank}: {failure}")
+    if failures:
+        raise SiteFailed("\n".join(failures))
+    return results
+
+
+def _run_one(
+    end: Connection,
+    fn: Callable[..., Any],
+    place: Place,
+    arguments: tuple[Any, ...],
+    join: _Join | None,
+    folder: str,
+) -> None:
+    import torch
+    import torch.distributed as dist
+
+    torch.set_num_threads(1)
+    session: Session | Follower | None = None
+    try:
+        dist.init_process_group(
+            "gloo",
+            init_method=f"file://{os.path.join(folder, place.site)}",
+            rank=place.rank,
+            world_size=place.ranks,
+        )
+        if join is not None:
+            session = Follower()
+            if place.rank == 0:
+                session = Session(
+                    settings(
+                        place.site,
+                        join.sites,
+                        join.rendezvous,
+                        timeout=join.timeout,
+                        heartbeat=join.heartbeat,
+                    )
+                )
+        result = fn(session, place, *arguments)
+        end.send((None, result))
+    except BaseException:
+        end.send((traceback.format_exc(), None))
+    finally:
+        if session is not None:
+            session.close()
+        if dist.is_initialized():
+            dist.destroy_process_group()
+        end.close()

@@ -1,0 +1,111 @@
+"""Settings and errors: what is wrong is named, with its value and what is expected."""
+
+import pickle
+import subprocess
+import sys
+
+import pytest
+from isthmus import errors
+from isthmus.config import Address, join_settings, parse_address
+from isthmus.errors import Refused
+
+_good = {"ISTHMUS_RENDEZVOUS": "10.0.0.1:29600", "ISTHMUS_SITE": "aws", "ISTHMUS_SITES": "3"}
+
+
+def test_variables_alone_are_enough_and_the_rest_has_defaults() -> None:
+    settings = join_settings(environment=_good)
+    assert settings.rendezvous == Address("10.0.0.1", 29600)
+    assert (settings.site, settings.sites, settings.run) == ("aws", 3, "default")
+    assert (settings.serve, settings.listen, settings.advertise) == (False, None, None)
+    assert (settings.streams, settings.timeout, settings.heartbeat) == (0, 60.0, 5.0)
+
+
+def test_every_variable_is_read() -> None:
+    rest = {
+        "ISTHMUS_RUN": "night",
+        "ISTHMUS_SERVE": "1",
+        "ISTHMUS_LISTEN": "0.0.0.0:0",
+        "ISTHMUS_ADVERTISE": "[fd00::1]:29700",
+        "ISTHMUS_STREAMS": "4",
+        "ISTHMUS_TIMEOUT": "12.5",
+        "ISTHMUS_HEARTBEAT": "2",
+    }
+    settings = join_settings(environment={**_good, **rest})
+    assert (settings.run, settings.serve, settings.streams) == ("night", True, 4)
+    assert (settings.timeout, settings.heartbeat) == (12.5, 2.0)
+    assert str(settings.listen) == "0.0.0.0:0"
+    assert str(settings.advertise) == "[fd00::1]:29700"
+
+
+def test_an_argument_wins_over_its_variable() -> None:
+    settings = join_settings(
+        site="gcp", sites=2, serve=False, environment={**_good, "ISTHMUS_SERVE": "1"}
+    )
+    assert (settings.site, settings.sites, settings.serve) == ("gcp", 2, False)
+
+
+@pytest.mark.parametrize("name", ["rendezvous", "site", "sites"])
+def test_what_is_missing_is_named_with_both_ways_to_give_it(name: str) -> None:
+    variable = f"ISTHMUS_{name.upper()}"
+    with pytest.raises(Refused, match=rf"{name} is missing: pass {name}=.* or set {variable}"):
+        join_settings(environment={k: v for k, v in _good.items() if k != variable})
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "expected"),
+    [
+        ("ISTHMUS_RENDEZVOUS", "somewhere", '"host:port"'),
+        ("ISTHMUS_RENDEZVOUS", "host:0", "a port from 1 to 65535"),
+        ("ISTHMUS_RENDEZVOUS", "host:65536", "a port from"),
+        ("ISTHMUS_RENDEZVOUS", "::1:29600", "in brackets"),
+        ("ISTHMUS_LISTEN", ":29600", '"host:port"'),
+        ("ISTHMUS_LISTEN", "host:²", '"host:port"'),
+        ("ISTHMUS_SITES", "0", "a whole number from 1"),
+        ("ISTHMUS_SITES", "three", "a whole number from 1"),
+        ("ISTHMUS_STREAMS", "0", "a whole number from 1"),
+        ("ISTHMUS_TIMEOUT", "soon", "seconds, a number above 0"),
+        ("ISTHMUS_TIMEOUT", "inf", "seconds, a number above 0"),
+        ("ISTHMUS_HEARTBEAT", "-1", "seconds, a number above 0"),
+        ("ISTHMUS_SERVE", "perhaps", "1 or 0"),
+        ("ISTHMUS_SITE", "a" * 65, "at most 64"),
+    ],
+)
+def test_a_bad_variable_is_named_with_its_value(variable: str, value: str, expected: str) -> None:
+    with pytest.raises(Refused) as caught:
+        join_settings(environment={**_good, variable: value})
+    text = str(caught.value)
+    assert variable in text and repr(value) in text and expected in text
+
+
+def test_a_bad_argument_is_named_as_an_argument() -> None:
+    with pytest.raises(Refused, match=r"timeout \(argument\) is '-2'"):
+        join_settings(timeout=-2, environment=_good)
+    with pytest.raises(Refused, match=r"sites \(argument\) is 'True'"):
+        join_settings(sites=True, environment=_good)
+
+
+def test_port_0_is_for_listening() -> None:
+    assert parse_address("[::]:0", "listen", any_port=True) == Address("::", 0)
+    with pytest.raises(Refused):
+        parse_address("[::]:0", "rendezvous", any_port=False)
+
+
+@pytest.mark.parametrize("code", list(errors.by_code))
+def test_an_error_keeps_code_text_and_peer_even_through_pickle(code: str) -> None:
+    made = errors.make(code, 'site "gcp" lost', "gcp")
+    copy = pickle.loads(pickle.dumps(made))
+    for error in (made, copy):
+        assert type(error) is errors.by_code[code]
+        assert (error.code, str(error), error.peer) == (code, 'site "gcp" lost', "gcp")
+
+
+def test_errors_are_what_python_calls_them() -> None:
+    assert issubclass(errors.Timeout, TimeoutError)
+    assert issubclass(errors.PeerLost, ConnectionError)
+    assert issubclass(errors.Refused, ValueError)
+    assert type(errors.make("no such code", "text")) is errors.InternalError
+
+
+def test_importing_isthmus_imports_no_torch() -> None:
+    script = "import sys, isthmus, isthmus.session; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", script], check=True)
