@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 VOCABULARY = 4096
-SHARD_BYTES = 1_500_000
+SHARD_BYTES = 750_000
 # Neither of these is prose of the standard library; some systems install none of them.
 _LEFT_OUT = {"site-packages", "dist-packages", "test", "tests", "idle_test", "__pycache__"}
 
@@ -111,7 +111,7 @@ def prepare(folder: Path, *, shard_bytes: int = SHARD_BYTES) -> Corpus:
 
 
 def batch(tokens: Tokens, *, step: int, seat: int, rows: int, length: int) -> NDArray[np.int64]:
-    """The rank's input of one step: rows × (length + 1) tokens, the same whatever carries the gradients."""
+    """The rank's input of one step: rows by (length + 1) tokens, the same whatever carries the gradients."""
     rng = np.random.default_rng((7, seat, step))
     starts = rng.integers(0, len(tokens) - length - 1, size=rows)
     return np.stack([tokens[s : s + length + 1] for s in starts]).astype(np.int64)

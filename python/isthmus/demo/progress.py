@@ -21,7 +21,7 @@ def bar(done: int, total: int, *, width: int = 20) -> str:
 def size(count: float | None) -> str:
     """Bytes for people, in powers of ten."""
     if count is None:
-        return "–"
+        return "-"
     for unit in ("B", "KB", "MB"):
         if count < 1000:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"

@@ -129,7 +129,7 @@ def lead(runs: Sequence[Run]) -> str:
     shared = min(len(r.steps) for r in runs) - 1
     a, b = (r.steps[shared].loss for r in runs)
     return (
-        f"{runs[0].name} trained {ours / theirs:.2f} × as many tokens per second as plain {runs[1].name} DDP"
+        f"{runs[0].name} trained {ours / theirs:.2f} times as many tokens per second as plain {runs[1].name} DDP"
         f" over the same network. At step {shared + 1} the losses are {a:.4f} and {b:.4f}."
     )
 

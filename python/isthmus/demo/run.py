@@ -125,7 +125,7 @@ def compare(ours: Outcome, gloo: Outcome) -> None:
             f"{record.mean([s.communication_s for s in warm]):>7.2f} s"
             f"{size(record.mean(sent) if sent else None):>11}"
         )
-    print(f"isthmus trains {mine / theirs:.2f} × as many tokens/s as plain gloo DDP")
+    print(f"isthmus trains {mine / theirs:.2f} times as many tokens/s as plain gloo DDP")
     last = len(gloo.steps) - 1
     if len(gloo.steps) < len(ours.steps):
         print(f"gloo ran {len(gloo.steps)} of the {len(ours.steps)} steps; losses are compared there")

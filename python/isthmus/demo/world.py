@@ -131,7 +131,7 @@ class World:
 
 
 def link_bytes(folder: Path) -> dict[str, int]:
-    """Bytes that went over each link, both ways, by "aws–gcp"; empty where there was no emulator."""
+    """Bytes that went over each link, both ways, by "aws-gcp"; empty where there was no emulator."""
     path = folder / "links.json"
     if not path.exists():
         return {}
@@ -140,6 +140,6 @@ def link_bytes(folder: Path) -> dict[str, int]:
         if "->" not in pair:
             continue
         a, b = sorted(int(end) for end in pair.split("->"))
-        name = f"{topology.SITES[a].name}–{topology.SITES[b].name}"
+        name = f"{topology.SITES[a].name}-{topology.SITES[b].name}"
         total[name] = total.get(name, 0) + int(counts["bytes"])
     return total
