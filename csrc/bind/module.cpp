@@ -3,4 +3,7 @@
 
 PYBIND11_MODULE(_core, m) {
   m.doc() = "isthmus, native core";
+  isthmus::register_codec(m);
+  isthmus::register_collective(m);
+  m.attr("__version__") = ISTHMUS_VERSION;
 }

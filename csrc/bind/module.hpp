@@ -5,6 +5,8 @@
 
 namespace isthmus {
 
+void register_codec(pybind11::module_& m);
+void register_collective(pybind11::module_& m);
 void register_session(pybind11::module_& m);
 
 }  // namespace isthmus

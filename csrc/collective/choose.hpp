@@ -1,4 +1,5 @@
-// choose: which schedule an operation takes when the user says "auto". Pure, and the same at every site.
+// choose: which schedule an operation takes when the user says "auto". Pure, and the same at every
+// site.
 #pragma once
 
 #include "base/status.hpp"

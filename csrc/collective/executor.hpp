@@ -1,10 +1,16 @@
 // Executor: runs one rank's Schedule over slices, without I/O, clock or threads.
 //
-// Whoever owns it moves bytes: next() hands out the next slice for a peer, place() says where a coming slice goes,
-// arrived() takes it. Slices of a transfer are cut at multiples of slice_elements from the span's beginning, so both
-// ends agree on them; on the wire a slice is the codec's wire of its elements standing alone.
+// Whoever owns it moves bytes: next() hands out the next slice for a peer, place() says where a
+// coming slice goes, arrived() takes it. Slices of a transfer are cut at multiples of
+// slice_elements from the span's beginning, so both ends agree on them; on the wire a slice is the
+// codec's wire of its elements standing alone. Slices of a peer may come in any order, and several
+// may be on their way in at once.
+//
+// What a peer does is refused with a Status, never trusted and never fatal; what the owner does
+// wrong is a broken promise. Not safe for use by several threads.
 #pragma once
 
+#include <array>
 #include <memory>
 #include <optional>
 #include <span>
@@ -17,7 +23,8 @@
 
 namespace isthmus {
 
-// A slice's place in the flow: transfer number and first element counted from the transfer's beginning.
+// A slice's place in the flow: transfer number and first element counted from the transfer's
+// beginning.
 struct SliceId {
   std::uint32_t transfer = 0;
   std::uint64_t offset = 0;
@@ -31,6 +38,9 @@ struct OutSlice {
   int send = -1;                                     // for sent()
 };
 
+// REQUIRES: the schedule was made for this rank, world, elements and a block that is a multiple of
+// both codecs'; weights are none or one a rank, and for a mean they are finite and their sum is
+// above zero.
 struct Job {
   int rank;
   int world;
@@ -38,8 +48,10 @@ struct Job {
   const codecs::Codec* up;    // inputs and partial sums
   const codecs::Codec* down;  // totals
   std::uint64_t elements;
-  std::vector<float> weights;  // by rank; empty: a plain sum of weight 1
-  bool mean;                   // divide by the sum of the weights
+  // By rank; empty: all 1. For a mean, equal weights count as 1 each: the result is (x0 + x1 + ...)
+  // / world to the bit, and over one site x itself.
+  std::vector<float> weights;
+  bool mean;                     // divide by the sum of the weights
   std::uint32_t slice_elements;  // a multiple of both blocks
 };
 
@@ -51,28 +63,35 @@ class Executor {
   Executor(Job job, ByteView input, std::span<float> output);
   ~Executor();
 
-  // Adds what needs no peer (own terms that come first). Call once, before anything else.
+  // Finishes what needs no peer (a world of one, the root of a broadcast). Call once, before
+  // anything else.
   void start();
+
+  // The first failure: what arrived() returned, or that this rank's own input is malformed. Final:
+  // the operation can no longer end well.
+  const Status& health() const;
 
   // The next slice that is ready for `peer`, or nothing. A slice is handed out once.
   std::optional<OutSlice> next(int peer);
   bool has_next(int peer) const;
-  // The slice's bytes are in the kernel's hands.
+  // The slice's bytes are in the kernel's hands. Once for each slice that next() gave.
   void sent(const OutSlice& slice);
 
-  // Where the `bytes` of a coming slice go. A slice that is not expected, comes twice, or has another size is a
-  // wire_error that names what is wrong.
+  // Where the `bytes` of a coming slice go; the memory is the caller's to write until arrived(). A
+  // slice that is not expected, comes twice, or has another size is a wire_error that names what is
+  // wrong, and changes nothing.
   Result<ByteSpan> place(int peer, SliceId id, std::uint64_t bytes);
-  // The bytes are there: adds, decodes, and makes further slices ready.
+  // The bytes are there: adds, decodes, and makes further slices ready. A failure may be about a
+  // slice that came before, and waited for this one to be added: Status::peer says whose it is.
   Status arrived(int peer, SliceId id);
 
-  bool output_ready() const;          // every element of the output stands
-  bool input_free() const;            // the input is read no more
-  bool finished() const;              // output ready and everything sent
-  bool waits_for(int peer) const;     // a slice of that peer is still to come
+  bool output_ready() const;       // every element of the output stands
+  bool input_free() const;         // the input is read no more
+  bool finished() const;           // output ready and everything sent
+  bool waits_for(int peer) const;  // a slice of that peer is still to come
 
  private:
-  struct State;
+  class State;
   std::unique_ptr<State> state_;
 };
 

@@ -1,8 +1,10 @@
-// Schedule: one rank's part in a collective, as data. Who sends which elements to whom, and what must be summed first.
+// Schedule: one rank's part in a collective, as data. Who sends which elements to whom, and what
+// must be summed first.
 //
-// Made by pure functions (direct.hpp, gather.hpp, ring.hpp), proved for worlds of 1 to 64 without a network, and run
-// by Executor. All ranks of a collective make theirs from the same (world, elements, block), so both ends of a
-// transfer agree on its number and its span without asking.
+// Made by pure functions (direct.cpp, gather.cpp, ring.cpp, broadcast.cpp), proved for worlds of 1
+// to 64 without a network, and run by Executor. All ranks of a collective make theirs from the same
+// (world, elements, block), so both ends of a transfer agree on its number and its span without
+// asking. Empty spans make no transfer.
 #pragma once
 
 #include <cstdint>
@@ -26,15 +28,18 @@ enum class Source : std::uint8_t {
 
 struct Send {
   int peer;
-  std::uint32_t transfer;  // numbers this pair's transfers, from sender to receiver, from 0
+  std::uint32_t
+      transfer;  // its number among this pair's, from sender to receiver; there may be gaps
   Span span;
   Source source;
   int from;  // index, where source says so; else -1
 };
 
 enum class Role : std::uint8_t {
-  term,    // an addend of a sum
-  result,  // the finished elements
+  term,     // the peer's input: an addend of a sum, times the peer's weight (wire: up)
+  partial,  // a sum that is weighted already: an addend as it is (wire: up)
+  result,   // the finished elements (wire: down)
+  copy,     // the finished elements as the peer's input has them (wire: up)
 };
 
 struct Receive {
@@ -44,15 +49,18 @@ struct Receive {
   Role role;
 };
 
-// Adds its terms in order. `own_input` among the terms stands for this rank's input; other values index receives.
+// Adds its terms in order. `own_input` among the terms stands for this rank's input; other values
+// index receives.
 struct Sum {
   static constexpr int own_input = -1;
   Span span;
   std::vector<int> terms;
-  // What the rank does with a finished sum. partial: it goes on as it is (ring). total: it is divided by the
-  // weights, encoded, and its own decoding is this rank's result (direct, ring). local: it is divided and is the
-  // result without another rounding (gather), and so never sent.
-  enum class Kind : std::uint8_t { partial, total, local } kind;
+  // What the rank does with a finished sum. partial: it goes on as it is, encoded with up (ring).
+  // total: it is divided by the weights, encoded with down, and its own decoding is this rank's
+  // result (direct, ring). local: it is divided and is the result without another rounding
+  // (gather), and so never sent. copy: the one term is the result, neither weighted nor divided
+  // (broadcast).
+  enum class Kind : std::uint8_t { partial, total, local, copy } kind;
 };
 
 struct Schedule {
@@ -63,6 +71,7 @@ struct Schedule {
 
 enum class Algorithm : std::uint8_t { direct = 1, gather = 2, ring = 3, broadcast = 4 };
 
+// REQUIRES: 0 <= rank < world, block > 0.
 struct Shape {
   int rank;
   int world;
@@ -75,7 +84,8 @@ Schedule gather_all_reduce(const Shape& shape);
 Schedule ring_all_reduce(const Shape& shape);
 Schedule broadcast(const Shape& shape, int root);
 
-// The owner's share of `elements`, cut at multiples of `block`, as even as that allows.
+// The owner's share of `elements`, cut at multiples of `block`, as even as that allows. Shares
+// follow each other in the order of their owners; an empty one begins where the elements end.
 Span share(std::uint64_t elements, std::uint32_t block, int world, int owner);
 
 }  // namespace isthmus

@@ -1,10 +1,12 @@
-// Codec: float32 elements to wire bytes and back. Pure arithmetic: no I/O, no allocation, no globals, no threads.
+// Codec: float32 elements to wire bytes and back. Pure arithmetic: no I/O, no allocation, no
+// globals, no threads.
 //
-// A wire of N elements is one or more sections (scales, indices, values), each contiguous, so a range of whole
-// blocks maps to one piece of each section. The pieces of a range, put together, are the wire of those elements
-// standing alone: that is how slices travel.
+// A wire of N elements is one or more sections (scales, indices, values), each contiguous, so a
+// range of whole blocks maps to one piece of each section. The pieces of a range, put together, are
+// the wire of those elements standing alone: that is how slices travel.
 //
-// Every implementation of a codec (CPU, Triton, CUDA, NumPy reference) makes and reads the same bytes.
+// Every implementation of a codec (CPU, Triton, CUDA, NumPy reference) makes and reads the same
+// bytes.
 #pragma once
 
 #include <cstddef>
@@ -37,7 +39,8 @@ struct Codec {
 
   std::uint64_t (*wire_size)(std::uint64_t elements);
 
-  // Writes the pieces of elements [begin, begin + count) of a wire of `elements`, and returns how many.
+  // Writes the pieces of elements [begin, begin + count) of a wire of `elements`, and returns how
+  // many.
   // REQUIRES: begin is a multiple of block; begin + count is one too, or equals elements.
   int (*pieces)(std::uint64_t elements, std::uint64_t begin, std::uint64_t count,
                 std::span<Piece, max_sections> out);
@@ -47,14 +50,20 @@ struct Codec {
 
   // Return false for a malformed wire; nothing is ever read or written out of bounds.
   // REQUIRES: wire.size() == wire_size(out.size()).
-  [[nodiscard]] bool (*decode)(std::span<const std::byte> wire, std::span<float> out);
+  bool (*decode)(std::span<const std::byte> wire, std::span<float> out);
   // sum[i] += weight * decoded[i], each product and sum rounded to float32.
-  [[nodiscard]] bool (*decode_add)(std::span<const std::byte> wire, float weight,
-                                   std::span<float> sum);
+  bool (*decode_add)(std::span<const std::byte> wire, float weight, std::span<float> sum);
 };
 
-// The table, in the order of codecs.def.
+// What an implementation may assume of the processor, plainest first. Every codec offers every
+// level: a level that it has no code for is served by the next plainer one, with the same bytes.
+enum class Isa : std::uint8_t { portable, avx2 };
+
+Isa best_isa();  // the most that this processor has
+
+// The table, in the order of codecs.def, for this processor or (tests, benches) for a plainer one.
 std::span<const Codec> all();
+std::span<const Codec> all(Isa isa);       // REQUIRES: isa <= best_isa()
 const Codec* find(std::string_view name);  // nullptr: no such codec
 const Codec* find(Id id);                  // for ids that came from outside
 

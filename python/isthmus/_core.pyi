@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+__version__: str
+
 class Work:
     """One operation in flight."""
 
@@ -81,8 +83,98 @@ class Coordinator:
     def address(self) -> str: ...
     def close(self) -> None: ...
 
-def encode(codec: str, x: NDArray[np.float32]) -> NDArray[np.uint8]: ...
-def decode(codec: str, wire: Any, elements: int) -> NDArray[np.float32]: ...
-def decode_add(codec: str, wire: Any, weight: float, total: NDArray[np.float32]) -> None: ...
+def encode(
+    codec: str,
+    x: NDArray[np.float32],
+    *,
+    out: NDArray[np.uint8] | None = None,
+    implementation: str | None = None,
+) -> NDArray[np.uint8]:
+    """`implementation`: one of codec_implementations(), by default the last; all make the same bytes."""
+
+def decode(
+    codec: str,
+    wire: Any,
+    elements: int,
+    *,
+    out: NDArray[np.float32] | None = None,
+    implementation: str | None = None,
+) -> NDArray[np.float32]:
+    """`wire`: a C-contiguous buffer of wire_size(codec, elements) bytes; ValueError for any other."""
+
+def decode_add(
+    codec: str,
+    wire: Any,
+    weight: float,
+    total: NDArray[np.float32],
+    *,
+    implementation: str | None = None,
+) -> None:
+    """total += weight * decoded, each product and each sum rounded to float32. After a ValueError for a malformed
+    wire, `total` may hold part of it."""
+
+def wire_size(codec: str, elements: int) -> int: ...
+def pieces(codec: str, elements: int, begin: int, count: int) -> list[tuple[int, int]]:
+    """(offset, bytes) of each section's share of elements [begin, begin + count), whole blocks, in a wire of
+    `elements`."""
+
 def codec_table() -> list[dict[str, Any]]:
     """name, id, block, recodable, identity of each."""
+
+def codec_table_hash() -> int:
+    """Changes when ids, names or formats do."""
+
+def codec_implementations() -> list[str]:
+    """What this processor can run, plainest first."""
+def schedule(
+    algorithm: str, *, rank: int, world: int, elements: int, block: int, root: int = 0
+) -> dict[str, list[dict[str, Any]]]:
+    """One rank's part in a collective: its sends, receives and sums, spans as (begin, count)."""
+
+def choose(world: int, elements: int, up: str, down: str) -> str:
+    """The schedule that "auto" stands for."""
+
+def check_schedule(algorithm: str, *, world: int, elements: int, up: str, down: str) -> None:
+    """ValueError, with the reason, where the codecs cannot take the schedule."""
+
+class Slice:
+    """A slice on its way out."""
+
+    @property
+    def transfer(self) -> int: ...
+    @property
+    def offset(self) -> int: ...
+    def wire(self) -> bytes:
+        """Its bytes, copied now. Not after sent()."""
+
+class Executor:
+    """One rank's part in a collective, driven by hand: for tests. ValueError for whatever a peer may not do."""
+
+    def __init__(
+        self,
+        algorithm: str,
+        *,
+        rank: int,
+        world: int,
+        wire: bytes,
+        elements: int,
+        up: str,
+        down: str,
+        weights: Sequence[float],
+        mean: bool,
+        slice_elements: int,
+        root: int = 0,
+    ) -> None: ...
+    def start(self) -> None: ...
+    def next(self, peer: int) -> Slice | None: ...
+    def has_next(self, peer: int) -> bool: ...
+    def sent(self, slice: Slice) -> None: ...
+    def place(self, peer: int, transfer: int, offset: int, bytes: int) -> memoryview:
+        """Where to write the slice. Alive as long as the executor."""
+    def arrived(self, peer: int, transfer: int, offset: int) -> None: ...
+    def output_ready(self) -> bool: ...
+    def input_free(self) -> bool: ...
+    def finished(self) -> bool: ...
+    def waits_for(self, peer: int) -> bool: ...
+    def output(self) -> NDArray[np.float32]:
+        """A copy of the output as it stands."""

@@ -1,0 +1,242 @@
+// Codecs in Python: encode, decode and decode_add of arrays, and the table. Every length is checked
+// here, because the codecs themselves rely on it.
+#include "codecs/codec.hpp"
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "bind/module.hpp"
+
+namespace isthmus {
+namespace {
+
+namespace py = pybind11;
+using codecs::Codec;
+using codecs::Isa;
+using OptionalName = std::optional<std::string>;
+
+constexpr std::uint64_t most_elements = std::uint64_t{1} << 48;
+
+constexpr std::pair<std::string_view, Isa> implementations[] = {{"portable", Isa::portable},
+                                                                {"avx2", Isa::avx2}};
+
+std::vector<std::string> offered() {
+  std::vector<std::string> names;
+  for (const auto& [name, isa] : implementations) {
+    if (isa <= codecs::best_isa()) names.emplace_back(name);
+  }
+  return names;
+}
+
+std::string listed(const std::vector<std::string>& names) {
+  std::string text;
+  for (const std::string& name : names) text += (text.empty() ? "" : ", ") + name;
+  return text;
+}
+
+std::span<const Codec> table(const OptionalName& implementation) {
+  if (!implementation) return codecs::all();
+  for (const auto& [name, isa] : implementations) {
+    if (name == *implementation && isa <= codecs::best_isa()) return codecs::all(isa);
+  }
+  throw py::value_error("no implementation '" + *implementation +
+                        "' on this machine; there are: " + listed(offered()));
+}
+
+const Codec& named(const std::string& name, const OptionalName& implementation = {}) {
+  std::vector<std::string> known;
+  for (const Codec& codec : table(implementation)) {
+    if (codec.name == name) return codec;
+    known.emplace_back(codec.name);
+  }
+  throw py::value_error("no codec '" + name + "'; known codecs: " + listed(known));
+}
+
+// The bytes of any C-contiguous buffer, held for as long as this lives.
+class Bytes {
+ public:
+  explicit Bytes(const py::object& object) {
+    if (PyObject_GetBuffer(object.ptr(), &view_, PyBUF_SIMPLE) != 0) throw py::error_already_set();
+  }
+  Bytes(const Bytes&) = delete;
+  Bytes& operator=(const Bytes&) = delete;
+  ~Bytes() { PyBuffer_Release(&view_); }
+
+  std::span<const std::byte> get() const {
+    return {static_cast<const std::byte*>(view_.buf), static_cast<std::size_t>(view_.len)};
+  }
+
+ private:
+  Py_buffer view_{};
+};
+
+std::string shown(const py::array& array) {
+  return py::str(array.dtype()).cast<std::string>();
+}
+
+void check_floats(const py::array& array, const char* what) {
+  if (!array.dtype().equal(py::dtype::of<float>())) {
+    throw py::type_error(std::string(what) + " must be float32, not " + shown(array));
+  }
+  if ((array.flags() & py::array::c_style) == 0) {
+    throw py::value_error(std::string(what) + " must be C-contiguous");
+  }
+}
+
+void check_writeable(const py::array& array, const char* what) {
+  if (!array.writeable()) throw py::value_error(std::string(what) + " must be writeable");
+}
+
+std::uint64_t wire_size(const Codec& codec, std::uint64_t elements) {
+  if (elements > most_elements) {
+    throw py::value_error(std::to_string(elements) + " elements are too many for a wire");
+  }
+  return codec.wire_size(elements);
+}
+
+void check_wire(const Codec& codec, std::uint64_t bytes, std::uint64_t elements) {
+  const std::uint64_t expected = wire_size(codec, elements);
+  if (bytes == expected) return;
+  throw py::value_error("a " + std::string(codec.name) + " wire of " + std::to_string(elements) +
+                        " elements has " + std::to_string(expected) + " bytes, not " +
+                        std::to_string(bytes));
+}
+
+void check_form(const Codec& codec, bool well_formed) {
+  if (!well_formed) throw py::value_error("malformed " + std::string(codec.name) + " wire");
+}
+
+std::span<const float> floats(const py::array& array) {
+  return {static_cast<const float*>(array.data()), static_cast<std::size_t>(array.size())};
+}
+
+std::span<float> writeable_floats(py::array& array) {
+  return {static_cast<float*>(array.mutable_data()), static_cast<std::size_t>(array.size())};
+}
+
+py::array encode(const std::string& name, const py::array& x, std::optional<py::array> out,
+                 const OptionalName& implementation) {
+  const Codec& codec = named(name, implementation);
+  check_floats(x, "x");
+  const std::uint64_t bytes = wire_size(codec, static_cast<std::uint64_t>(x.size()));
+  if (!out) out = py::array_t<std::uint8_t>(static_cast<py::ssize_t>(bytes));
+  if (!out->dtype().equal(py::dtype::of<std::uint8_t>())) {
+    throw py::type_error("out must be uint8, not " + shown(*out));
+  }
+  if ((out->flags() & py::array::c_style) == 0) throw py::value_error("out must be C-contiguous");
+  check_writeable(*out, "out");
+  check_wire(codec, static_cast<std::uint64_t>(out->size()), static_cast<std::uint64_t>(x.size()));
+  const std::span<std::byte> wire(static_cast<std::byte*>(out->mutable_data()), bytes);
+  {
+    const py::gil_scoped_release released;
+    codec.encode(floats(x), wire);
+  }
+  return *out;
+}
+
+py::array decode(const std::string& name, const py::object& wire, std::uint64_t elements,
+                 std::optional<py::array> out, const OptionalName& implementation) {
+  const Codec& codec = named(name, implementation);
+  const Bytes bytes(wire);
+  check_wire(codec, bytes.get().size(), elements);
+  if (!out) out = py::array_t<float>(static_cast<py::ssize_t>(elements));
+  check_floats(*out, "out");
+  check_writeable(*out, "out");
+  if (static_cast<std::uint64_t>(out->size()) != elements) {
+    throw py::value_error("out has " + std::to_string(out->size()) + " elements, not " +
+                          std::to_string(elements));
+  }
+  bool well_formed = false;
+  {
+    const std::span<float> to = writeable_floats(*out);
+    const py::gil_scoped_release released;
+    well_formed = codec.decode(bytes.get(), to);
+  }
+  check_form(codec, well_formed);
+  return *out;
+}
+
+void decode_add(const std::string& name, const py::object& wire, float weight, py::array total,
+                const OptionalName& implementation) {
+  const Codec& codec = named(name, implementation);
+  const Bytes bytes(wire);
+  check_floats(total, "total");
+  check_writeable(total, "total");
+  check_wire(codec, bytes.get().size(), static_cast<std::uint64_t>(total.size()));
+  bool well_formed = false;
+  {
+    const std::span<float> sum = writeable_floats(total);
+    const py::gil_scoped_release released;
+    well_formed = codec.decode_add(bytes.get(), weight, sum);
+  }
+  check_form(codec, well_formed);
+}
+
+using Ranges = std::vector<std::pair<std::uint64_t, std::uint64_t>>;
+
+Ranges pieces(const std::string& name, std::uint64_t elements, std::uint64_t begin,
+              std::uint64_t count) {
+  const Codec& codec = named(name);
+  wire_size(codec, elements);
+  if (begin > elements || count > elements - begin) {
+    throw py::value_error("the range [" + std::to_string(begin) + ", +" + std::to_string(count) +
+                          ") is not within " + std::to_string(elements) + " elements");
+  }
+  const std::uint64_t end = begin + count;
+  if (begin % codec.block != 0 || (end % codec.block != 0 && end != elements)) {
+    throw py::value_error("a range of a " + name + " wire is whole blocks of " +
+                          std::to_string(codec.block) + " elements");
+  }
+  std::array<codecs::Piece, codecs::max_sections> out;
+  const int n = codec.pieces(elements, begin, count, out);
+  Ranges ranges;
+  for (const codecs::Piece& piece : std::span(out).first(static_cast<std::size_t>(n))) {
+    ranges.emplace_back(piece.offset, piece.bytes);
+  }
+  return ranges;
+}
+
+py::list codec_table() {
+  using py::literals::operator""_a;
+  py::list rows;
+  for (const Codec& codec : codecs::all()) {
+    rows.append(py::dict("name"_a = std::string(codec.name), "id"_a = static_cast<int>(codec.id),
+                         "block"_a = codec.block, "recodable"_a = codec.recodable,
+                         "identity"_a = codec.identity));
+  }
+  return rows;
+}
+
+}  // namespace
+
+void register_codec(py::module_& m) {
+  using py::literals::operator""_a;
+  const py::none none;
+  m.def("encode", &encode, "codec"_a, "x"_a, py::kw_only(), "out"_a = none,
+        "implementation"_a = none);
+  m.def("decode", &decode, "codec"_a, "wire"_a, "elements"_a, py::kw_only(), "out"_a = none,
+        "implementation"_a = none);
+  m.def("decode_add", &decode_add, "codec"_a, "wire"_a, "weight"_a, "total"_a, py::kw_only(),
+        "implementation"_a = none);
+  m.def(
+      "wire_size",
+      [](const std::string& codec, std::uint64_t elements) {
+        return wire_size(named(codec), elements);
+      },
+      "codec"_a, "elements"_a);
+  m.def("pieces", &pieces, "codec"_a, "elements"_a, "begin"_a, "count"_a);
+  m.def("codec_table", &codec_table);
+  m.def("codec_table_hash", &codecs::table_hash);
+  m.def("codec_implementations", &offered);
+}
+
+}  // namespace isthmus

@@ -1,0 +1,225 @@
+// Schedules as dicts, and an executor that Python drives by hand: what tests prove the collectives
+// with.
+#include <pybind11/numpy.h>
+#include <pybind11/stl.h>
+
+#include <algorithm>
+#include <numeric>
+
+#include "bind/module.hpp"
+#include "collective/choose.hpp"
+#include "collective/executor.hpp"
+
+namespace isthmus {
+namespace {
+
+namespace py = pybind11;
+
+constexpr Algorithm algorithms[] = {Algorithm::direct, Algorithm::gather, Algorithm::ring,
+                                    Algorithm::broadcast};
+
+void require(bool condition, const char* text) {
+  if (!condition) throw py::value_error(text);
+}
+
+void require(const Status& status) {
+  if (!status.ok()) throw py::value_error(status.text);
+}
+
+Algorithm algorithm_named(const std::string& name) {
+  for (const Algorithm algorithm : algorithms) {
+    if (name_of(algorithm) == name) return algorithm;
+  }
+  throw py::value_error("no schedule \"" + name + "\"");
+}
+
+const codecs::Codec* codec_named(const std::string& name) {
+  const codecs::Codec* codec = codecs::find(name);
+  if (codec == nullptr) throw py::value_error("no codec \"" + name + "\"");
+  return codec;
+}
+
+Schedule make_schedule(Algorithm algorithm, const Shape& shape, int root) {
+  require(shape.world >= 1 && shape.rank >= 0 && shape.rank < shape.world && shape.block > 0,
+          "expected 0 <= rank < world and block > 0");
+  require(root >= 0 && root < shape.world, "expected 0 <= root < world");
+  switch (algorithm) {
+    case Algorithm::direct:
+      return direct_all_reduce(shape);
+    case Algorithm::gather:
+      return gather_all_reduce(shape);
+    case Algorithm::ring:
+      return ring_all_reduce(shape);
+    case Algorithm::broadcast:
+      return broadcast(shape, root);
+  }
+  throw py::value_error("no such schedule");
+}
+
+py::tuple tuple_of(Span span) {
+  return py::make_tuple(span.begin, span.count);
+}
+
+py::dict dict_of(const Schedule& schedule) {
+  constexpr const char* sources[] = {"input", "sum", "received"};
+  constexpr const char* roles[] = {"term", "partial", "result", "copy"};
+  constexpr const char* kinds[] = {"partial", "total", "local", "copy"};
+  using py::literals::operator""_a;
+  py::list sends;
+  for (const Send& send : schedule.sends) {
+    sends.append(
+        py::dict("peer"_a = send.peer, "transfer"_a = send.transfer, "span"_a = tuple_of(send.span),
+                 "source"_a = sources[static_cast<int>(send.source)], "from"_a = send.from));
+  }
+  py::list receives;
+  for (const Receive& receive : schedule.receives) {
+    receives.append(py::dict("peer"_a = receive.peer, "transfer"_a = receive.transfer,
+                             "span"_a = tuple_of(receive.span),
+                             "role"_a = roles[static_cast<int>(receive.role)]));
+  }
+  py::list sums;
+  for (const Sum& sum : schedule.sums) {
+    sums.append(py::dict("span"_a = tuple_of(sum.span), "terms"_a = sum.terms,
+                         "kind"_a = kinds[static_cast<int>(sum.kind)]));
+  }
+  return py::dict("sends"_a = sends, "receives"_a = receives, "sums"_a = sums);
+}
+
+// An executor with the memory that it works on.
+class Driven {
+ public:
+  Driven(Algorithm algorithm, int root, Job job, const std::string& wire)
+      : input_(wire), output_(job.elements), world_(job.world) {
+    require(job.slice_elements > 0 && job.slice_elements % job.up->block == 0 &&
+                job.slice_elements % job.down->block == 0,
+            "slice_elements must be a multiple of the codecs' blocks");
+    require(input_.size() == job.up->wire_size(job.elements), "the wire has the wrong size");
+    require(job.weights.empty() || job.weights.size() == static_cast<std::size_t>(job.world),
+            "expected one weight a rank, or none");
+    const std::uint32_t block = std::lcm(job.up->block, job.down->block);
+    job.schedule = make_schedule(algorithm, {job.rank, job.world, job.elements, block}, root);
+    executor_ = std::make_unique<Executor>(std::move(job), std::as_bytes(std::span(input_)),
+                                           std::span(output_));
+  }
+
+  Executor& executor() { return *executor_; }
+  Executor& executor_to(int peer) {
+    require(peer >= 0 && peer < world_, "no such rank");
+    return *executor_;
+  }
+
+  py::memoryview place(int peer, SliceId id, std::uint64_t bytes) {
+    Result<ByteSpan> placed = executor_->place(peer, id, bytes);
+    require(placed.status());
+    return py::memoryview::from_memory(placed->data(), static_cast<py::ssize_t>(placed->size()));
+  }
+
+  void start() {
+    executor_->start();
+    require(executor_->health());
+  }
+
+  py::array_t<float> output() const {
+    return {static_cast<py::ssize_t>(output_.size()), output_.data()};
+  }
+
+ private:
+  std::string input_;
+  std::vector<float> output_;
+  int world_;
+  std::unique_ptr<Executor> executor_;
+};
+
+py::bytes wire_of(const OutSlice& slice) {
+  std::string wire;
+  for (std::size_t i = 0; i < static_cast<std::size_t>(slice.pieces); ++i) {
+    wire.append(reinterpret_cast<const char*>(slice.bytes[i].data()), slice.bytes[i].size());
+  }
+  return wire;
+}
+
+void register_schedules(py::module_& m) {
+  m.def(
+      "schedule",
+      [](const std::string& algorithm, int rank, int world, std::uint64_t elements,
+         std::uint32_t block, int root) {
+        return dict_of(
+            make_schedule(algorithm_named(algorithm), {rank, world, elements, block}, root));
+      },
+      py::arg("algorithm"), py::kw_only(), py::arg("rank"), py::arg("world"), py::arg("elements"),
+      py::arg("block"), py::arg("root") = 0);
+  m.def(
+      "choose",
+      [](int world, std::uint64_t elements, const std::string& up, const std::string& down) {
+        return std::string(name_of(choose({world, elements, codec_named(up), codec_named(down)})));
+      },
+      py::arg("world"), py::arg("elements"), py::arg("up"), py::arg("down"));
+  m.def(
+      "check_schedule",
+      [](const std::string& algorithm, int world, std::uint64_t elements, const std::string& up,
+         const std::string& down) {
+        require(check_schedule(algorithm_named(algorithm),
+                               {world, elements, codec_named(up), codec_named(down)}));
+      },
+      py::arg("algorithm"), py::kw_only(), py::arg("world"), py::arg("elements"), py::arg("up"),
+      py::arg("down"));
+}
+
+void register_executor(py::module_& m) {
+  py::class_<OutSlice>(m, "Slice")
+      .def_property_readonly("transfer", [](const OutSlice& slice) { return slice.id.transfer; })
+      .def_property_readonly("offset", [](const OutSlice& slice) { return slice.id.offset; })
+      .def("wire", &wire_of);
+  py::class_<Driven>(m, "Executor")
+      .def(py::init([](const std::string& algorithm, int rank, int world, const py::bytes& wire,
+                       std::uint64_t elements, const std::string& up, const std::string& down,
+                       std::vector<float> weights, bool mean, std::uint32_t slice_elements,
+                       int root) {
+             Job job{rank,
+                     world,
+                     {},
+                     codec_named(up),
+                     codec_named(down),
+                     elements,
+                     std::move(weights),
+                     mean,
+                     slice_elements};
+             return std::make_unique<Driven>(algorithm_named(algorithm), root, std::move(job),
+                                             std::string(wire));
+           }),
+           py::arg("algorithm"), py::kw_only(), py::arg("rank"), py::arg("world"), py::arg("wire"),
+           py::arg("elements"), py::arg("up"), py::arg("down"), py::arg("weights"), py::arg("mean"),
+           py::arg("slice_elements"), py::arg("root") = 0)
+      .def("start", &Driven::start)
+      .def(
+          "next", [](Driven& self, int peer) { return self.executor_to(peer).next(peer); },
+          py::keep_alive<0, 1>())
+      .def("has_next", [](Driven& self, int peer) { return self.executor_to(peer).has_next(peer); })
+      .def("sent", [](Driven& self, const OutSlice& slice) { self.executor().sent(slice); })
+      .def(
+          "place",
+          [](Driven& self, int peer, std::uint32_t transfer, std::uint64_t offset,
+             std::uint64_t bytes) { return self.place(peer, {transfer, offset}, bytes); },
+          py::arg("peer"), py::arg("transfer"), py::arg("offset"), py::arg("bytes"))
+      .def(
+          "arrived",
+          [](Driven& self, int peer, std::uint32_t transfer, std::uint64_t offset) {
+            require(self.executor().arrived(peer, {transfer, offset}));
+          },
+          py::arg("peer"), py::arg("transfer"), py::arg("offset"))
+      .def("output_ready", [](Driven& self) { return self.executor().output_ready(); })
+      .def("input_free", [](Driven& self) { return self.executor().input_free(); })
+      .def("finished", [](Driven& self) { return self.executor().finished(); })
+      .def("waits_for",
+           [](Driven& self, int peer) { return self.executor_to(peer).waits_for(peer); })
+      .def("output", &Driven::output);
+}
+
+}  // namespace
+
+void register_collective(py::module_& m) {
+  register_schedules(m);
+  register_executor(m);
+}
+
+}  // namespace isthmus

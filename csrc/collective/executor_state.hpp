@@ -1,0 +1,129 @@
+// Executor::State: what the executor remembers of each slice. Private to executor*.cpp.
+#pragma once
+
+#include <deque>
+
+#include "collective/accumulate.hpp"
+#include "collective/buffers.hpp"
+#include "collective/executor.hpp"
+
+namespace isthmus {
+
+class Executor::State {
+ public:
+  State(Job job, ByteView input, std::span<float> output);
+
+  void start();
+  const Status& health() const { return health_; }
+
+  std::optional<OutSlice> next(int peer);
+  bool has_next(int peer) const;
+  void sent(const OutSlice& slice);
+
+  Result<ByteSpan> place(int peer, SliceId id, std::uint64_t bytes);
+  Status arrived(int peer, SliceId id);
+
+  bool output_ready() const { return elements_to_finish_ == 0; }
+  bool input_free() const { return input_slices_to_send_ == 0 && input_slices_to_add_ == 0; }
+  bool finished() const { return output_ready() && slices_to_send_ == 0; }
+  bool waits_for(int peer) const;
+
+ private:
+  enum class Stage : std::uint8_t { awaited, placed, arrived };
+
+  struct InSlice {
+    Buffer buffer;    // none: the bytes are in the output
+    int readers = 0;  // sends that have not passed it on yet
+    Stage stage = Stage::awaited;
+  };
+  struct SumSlice {
+    Buffer buffer;  // the encoded sum; none: it is in the output
+    int readers = 0;
+    std::size_t added = 0;  // terms
+  };
+  struct Incoming {
+    Receive what;
+    const codecs::Codec* codec;
+    bool in_output;          // its bytes go straight into the output
+    int sum = -1;            // that it is a term of
+    std::vector<int> sends;  // that pass it on
+    std::vector<InSlice> slices;
+  };
+  struct Adding {
+    Sum what;
+    std::vector<int> sends;
+    std::vector<SumSlice> slices;
+  };
+  struct Ready {
+    int send;
+    std::size_t slice;
+  };
+  struct Peer {
+    std::vector<int> receives;  // by transfer; -1: there is none of that number
+    std::uint64_t slices_to_come = 0;
+    std::vector<int> inputs;  // sends of this rank's input, walked in order
+    std::size_t input = 0;
+    std::size_t input_slice = 0;
+    std::deque<Ready> ready;
+  };
+  struct Position {  // of a coming slice
+    Incoming* incoming;
+    std::size_t slice;
+  };
+
+  // Construction (executor_state.cpp).
+  void set_weights();
+  void add_receives();
+  void add_sums();
+  void add_sends();
+
+  // Slices.
+  std::size_t slices_in(Span span) const;
+  Span slice_of(Span span, std::size_t slice) const;
+  std::span<float> output_of(Span span) const { return output_.subspan(span.begin, span.count); }
+  static std::uint64_t wire_bytes(const codecs::Codec& codec, Span span) {
+    return codec.wire_size(span.count);
+  }
+
+  // Sending.
+  OutSlice out_slice(int send, std::size_t slice) const;
+  void fill_from_input(Span span, OutSlice& out) const;
+  void make_ready(const std::vector<int>& sends, std::size_t slice);
+
+  // Receiving.
+  Result<Position> find(int peer, SliceId id);
+  Status fail(Status status);
+  Status take_result(Incoming& incoming, std::size_t slice);
+
+  // Adding (executor_sums.cpp).
+  const codecs::Codec& codec_of(const Sum& sum) const;
+  bool has_term(int term, std::size_t slice) const;
+  std::size_t terms_at_hand(const Adding& adding, std::size_t slice) const;
+  Addend addend(int term, Span span, std::size_t slice);
+  ByteView own_wire(Span span);
+  Status advance(int sum, std::size_t slice);
+  Status add_terms(Adding& adding, std::size_t slice, std::size_t end);
+  void release_terms(const Adding& adding, std::size_t slice, std::size_t end);
+  Status finish_sum(Adding& adding, std::size_t slice);
+
+  Job job_;
+  ByteView input_;
+  std::span<float> output_;
+  std::vector<float> weights_;  // by rank
+  float divisor_ = 1;           // 1: none
+  Buffers buffers_;
+  Buffer own_wire_;              // an own term that lies in several pieces, put together
+  std::vector<Addend> addends_;  // of the call to advance(); kept for its memory
+
+  std::vector<Incoming> incoming_;
+  std::vector<Adding> sums_;
+  std::vector<Peer> peers_;
+
+  std::uint64_t elements_to_finish_;
+  std::uint64_t slices_to_send_ = 0;
+  std::uint64_t input_slices_to_send_ = 0;
+  std::uint64_t input_slices_to_add_ = 0;
+  Status health_;
+};
+
+}  // namespace isthmus

@@ -1,0 +1,30 @@
+// gather: everybody sends its whole input to everybody, and each sums all of them in rank order.
+//
+// One one-way delay and one rounding; W-1 times b bytes an element. Every rank makes the same sums
+// from the same wires, its own included, so all end with the same bits.
+#include "collective/schedule.hpp"
+
+namespace isthmus {
+
+Schedule gather_all_reduce(const Shape& shape) {
+  Schedule schedule;
+  if (shape.elements == 0) return schedule;
+  const Span whole{0, shape.elements};
+  Sum sum{whole, {}, Sum::Kind::local};
+  for (int peer = 0; peer < shape.world; ++peer) {
+    if (peer == shape.rank) {
+      sum.terms.push_back(Sum::own_input);
+      continue;
+    }
+    sum.terms.push_back(static_cast<int>(schedule.receives.size()));
+    schedule.receives.push_back({peer, 0, whole, Role::term});
+  }
+  schedule.sums.push_back(std::move(sum));
+  for (int step = 1; step < shape.world; ++step) {
+    const int peer = (shape.rank + step) % shape.world;
+    schedule.sends.push_back({peer, 0, whole, Source::input, -1});
+  }
+  return schedule;
+}
+
+}  // namespace isthmus

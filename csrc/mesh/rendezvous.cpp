@@ -1,0 +1,221 @@
+#include "mesh/rendezvous.hpp"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+
+#include "mesh/messages.hpp"
+
+namespace isthmus {
+namespace {
+
+constexpr std::int64_t retry_period_ns = 250 * millisecond_ns;
+constexpr int frames_at_once = 64;
+
+std::string seconds(std::int64_t duration_ns) {
+  std::array<char, 32> out;
+  const double value = static_cast<double>(duration_ns) / static_cast<double>(second_ns);
+  const auto end =
+      std::to_chars(out.data(), out.data() + out.size(), value, std::chars_format::general, 4);
+  return std::string(out.data(), end.ptr) + " s";
+}
+
+}  // namespace
+
+struct Rendezvous::State {
+  Network& network;
+  std::string coordinator;
+  JoinRequest request;
+  std::int64_t deadline_ns;
+
+  Status status{};
+  std::optional<Roster> roster{};
+  std::optional<Channel> channel{};
+  bool leaving = false;  // has said its last word
+
+  std::int64_t began_ns = -1;
+  std::int64_t retry_ns = 0;    // when to connect again
+  std::int64_t greet_ns = 0;    // when to say again that we are alive
+  std::int64_t silence_ns = 0;  // when a silent coordinator counts as lost
+  std::string last_error{};     // why the last connection failed or ended
+  bool answered = false;        // this connection has brought a frame
+  bool mute = false;            // a connection stood, and nothing intelligible came
+  std::optional<Attendance> so_far{};
+
+  void connect(std::int64_t now_ns);
+  void converse(std::int64_t now_ns);
+  void take(const Message& message);
+  void take_roster(const Message& message);
+  void lose(const Status& why, std::int64_t now_ns);
+  void fail(Status why);
+  Status lateness();
+  std::int64_t next_ns() const;
+};
+
+void Rendezvous::State::connect(std::int64_t now_ns) {
+  answered = false;
+  auto stream = network.connect(coordinator);
+  if (!stream.ok()) return lose(stream.status(), now_ns);
+  channel.emplace(std::move(*stream));
+  channel->send({.kind = Kind::join}, encode_join(request));
+  greet_ns = now_ns + greeting_period_ns;
+  silence_ns = now_ns + silence_limit_ns;
+}
+
+void Rendezvous::State::converse(std::int64_t now_ns) {
+  for (int i = 0; i < frames_at_once && channel; ++i) {
+    auto message = channel->receive(max_roster_bytes);
+    if (message.status().code == Code::refused)  // another protocol version
+      return fail(refused("the coordinator at " + coordinator + ": " + message.status().text));
+    if (message.status().code == Code::wire_error && !roster)
+      return fail(wire_error("what answers at " + coordinator + " is no isthmus coordinator (" +
+                             message.status().text + "): check the address"));
+    if (!message.ok()) return lose(message.status(), now_ns);
+    if (!message->has_value()) break;
+    silence_ns = now_ns + silence_limit_ns;
+    answered = true;
+    mute = false;
+    take(**message);
+  }
+  if (!channel) return;
+  if (now_ns >= silence_ns) return lose(peer_lost("it does not answer"), now_ns);
+  if (now_ns >= greet_ns && channel->flushed() && !leaving) {
+    channel->send({.kind = Kind::heartbeat});
+    greet_ns = now_ns + greeting_period_ns;
+  }
+  if (const auto s = channel->flush(); !s.ok()) lose(s, now_ns);
+}
+
+void Rendezvous::State::take(const Message& message) {
+  const Kind kind = message.header.kind;
+  if (kind == Kind::roster) return take_roster(message);
+  if (kind == Kind::heartbeat) return;
+  if (kind == Kind::refuse) {
+    const auto text = decode_refusal(message.payload);
+    return fail(text.ok() ? refused(*text) : text.status());
+  }
+  if (!roster)
+    fail(wire_error("what answers at " + coordinator + " is no isthmus coordinator (frame kind " +
+                    std::to_string(static_cast<int>(kind)) + "): check the address"));
+}
+
+void Rendezvous::State::take_roster(const Message& message) {
+  if (roster) return;
+  auto attendance = decode_attendance(message.payload);
+  if (!attendance.ok())
+    return fail(
+        wire_error("the coordinator at " + coordinator + " sent " + attendance.status().text));
+  so_far = *attendance;
+  if (message.header.generation == 0) return;
+  const bool whole = attendance->sites == request.sites &&
+                     static_cast<int>(attendance->members.size()) == request.sites &&
+                     std::ranges::count(attendance->members, request.self.site, &Member::site) == 1;
+  if (!whole)
+    return fail(wire_error("the coordinator at " + coordinator +
+                           " sent a roster that does not fit: " + names_of(attendance->members)));
+  roster = Roster{.generation = message.header.generation,
+                  .run = message.header.run,
+                  .members = std::move(attendance->members)};
+}
+
+void Rendezvous::State::lose(const Status& why, std::int64_t now_ns) {
+  // A dead coordinator ends a connection between frames, or before it stood; what talks otherwise
+  // is mute.
+  mute = channel && !answered && channel->bytes_sent() > 0;
+  last_error = why.text;
+  channel.reset();
+  retry_ns = roster || leaving ? never_ns : now_ns + retry_period_ns;
+}
+
+void Rendezvous::State::fail(Status why) {
+  status = std::move(why);
+  channel.reset();
+}
+
+Status Rendezvous::State::lateness() {
+  const std::string within = " within " + seconds(deadline_ns - began_ns);
+  const std::string why = last_error.empty() ? "" : " (last error: " + last_error + ")";
+  if (so_far && answered && channel) {
+    const std::size_t came = so_far->members.size();
+    const std::size_t missing = static_cast<std::size_t>(request.sites) - came;
+    return timed_out("only " + std::to_string(came) + " of " + std::to_string(request.sites) +
+                     " sites came" + within + ": " + names_of(so_far->members) + "; " +
+                     std::to_string(missing) + " missing: check that " +
+                     (missing == 1 ? "it runs and that it" : "they run and that they") +
+                     " can reach " + coordinator);
+  }
+  if (so_far)
+    return timed_out("lost the coordinator at " + coordinator + " and could not join again" +
+                     within + why + "; of " + std::to_string(request.sites) +
+                     " sites had come: " + names_of(so_far->members));
+  if (mute || (channel && channel->stream().connected()))
+    return timed_out("something listens at " + coordinator +
+                     ", but it did not answer as an isthmus coordinator" + within + why +
+                     ": check the address");
+  return timed_out("cannot reach the coordinator at " + coordinator + within + why +
+                   "; is \"isthmus coordinator\" running there, and is the port open?");
+}
+
+std::int64_t Rendezvous::State::next_ns() const {
+  const std::int64_t late_ns = roster || leaving ? never_ns : deadline_ns;
+  if (!channel) return std::min(retry_ns, late_ns);
+  const bool greets = channel->flushed() && !leaving;
+  return std::min({late_ns, silence_ns, greets ? greet_ns : never_ns});
+}
+
+Rendezvous::Rendezvous(Network& network, std::string coordinator, JoinRequest request,
+                       std::int64_t deadline_ns)
+    : state_(std::make_unique<State>(State{.network = network,
+                                           .coordinator = std::move(coordinator),
+                                           .request = std::move(request),
+                                           .deadline_ns = deadline_ns})) {
+  state_->status = check(state_->request);
+}
+
+Rendezvous::~Rendezvous() = default;
+
+std::int64_t Rendezvous::step(std::int64_t now_ns) {
+  State& s = *state_;
+  if (!s.status.ok()) return never_ns;
+  if (s.began_ns < 0) s.began_ns = now_ns;
+  if (!s.channel && !s.roster && !s.leaving && now_ns >= s.retry_ns && now_ns < s.deadline_ns)
+    s.connect(now_ns);
+  if (s.channel) s.converse(now_ns);
+  if (s.status.ok() && !s.roster && !s.leaving && now_ns >= s.deadline_ns) s.fail(s.lateness());
+  return s.status.ok() ? s.next_ns() : never_ns;
+}
+
+const Status& Rendezvous::status() const {
+  return state_->status;
+}
+
+const Roster* Rendezvous::roster() const {
+  return state_->roster ? &*state_->roster : nullptr;
+}
+
+bool Rendezvous::connected() const {
+  return state_->channel && state_->answered;
+}
+
+void Rendezvous::report(const Status& why) {
+  State& s = *state_;
+  if (!s.channel || s.leaving) return;
+  s.channel->send({.kind = Kind::refuse},
+                  encode_refusal(why.text.empty() ? "a site cannot go on" : why.text));
+  s.leaving = true;
+  if (!s.channel->flush().ok()) s.channel.reset();
+}
+
+void Rendezvous::leave() {
+  State& s = *state_;
+  const bool first = !std::exchange(s.leaving, true);
+  if (!s.channel || !first) return;
+  s.channel->send({.kind = Kind::leave});
+  if (!s.channel->flush().ok()) s.channel.reset();
+}
+
+bool Rendezvous::flushed() const {
+  return !state_->channel || state_->channel->flushed();
+}
+
+}  // namespace isthmus

@@ -1,0 +1,55 @@
+// Rendezvous: a site's conversation with the coordinator, from "I am here" to the roster, and until
+// it leaves.
+//
+// Moved on by step(); blocks never. Messages and their limits: net/wire.md.
+#pragma once
+
+#include <memory>
+#include <optional>
+
+#include "mesh/roster.hpp"
+#include "net/channel.hpp"
+
+namespace isthmus {
+
+struct JoinRequest {
+  std::string run;  // id of the run, chosen by the user, the same at every site
+  int sites = 0;    // how many are to come
+  Member self;
+  std::uint64_t codec_table = 0;
+  // Random, made once by each joining process: lets it take its seat again after its connection
+  // broke, where another process of the same name is refused. 0: none.
+  std::uint64_t ticket = 0;
+};
+
+class Rendezvous {
+ public:
+  // `deadline_ns`: by then the roster must be here. The coordinator may start later than the sites:
+  // until the deadline a refused connection is tried again.
+  Rendezvous(Network& network, std::string coordinator, JoinRequest request,
+             std::int64_t deadline_ns);
+  ~Rendezvous();
+
+  // Works on, and returns when to come back. Afterwards look at status() and roster().
+  std::int64_t step(std::int64_t now_ns);
+
+  // Not ok: joining failed (Refused with the coordinator's reason, or Timeout with the sites that
+  // are there and those that miss). After the roster came, a lost coordinator is no failure: see
+  // connected().
+  const Status& status() const;
+  const Roster* roster() const;  // nullptr: not yet
+  bool connected() const;
+
+  // Tells the coordinator, and through it all other sites, that this site cannot go on with the
+  // roster
+  // ("site x cannot reach site y at …"); their status() becomes Refused with this text.
+  void report(const Status& why);
+  void leave();
+  bool flushed() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace isthmus

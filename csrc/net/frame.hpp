@@ -1,0 +1,58 @@
+// Frame: the unit on every connection; a fixed header, then `length` bytes. wire.md is the authority for the bytes.
+//
+// Parsing never trusts: a header with a wrong magic, version, kind, length or check is a wire_error. Whether a frame
+// makes sense at this moment is for the layer above to say.
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "base/bytes.hpp"
+#include "base/status.hpp"
+
+namespace isthmus {
+
+inline constexpr std::uint32_t frame_magic = 0x48545349;  // "ISTH"
+inline constexpr std::uint8_t protocol_version = 1;
+inline constexpr std::size_t header_bytes = 64;
+inline constexpr std::uint32_t max_payload_bytes = 1 << 20;
+
+enum class Kind : std::uint8_t {
+  // Between two sites.
+  hello = 1,      // opens a stream of the mesh
+  welcome = 2,    // the stream is accepted
+  announce = 3,   // "I have begun this operation, and this is what I think it is"
+  slice = 4,      // a part of an operation's data
+  heartbeat = 5,  // alive
+  goodbye = 6,    // leaving in peace; nothing follows
+  abort = 7,      // my session failed, and this is why
+  // Between a site and the coordinator.
+  join = 16,    // site: I am here
+  roster = 17,  // coordinator: everybody is here
+  refuse = 18,  // coordinator: no, and why; site: I could not reach a peer, and why
+  leave = 19,   // site: leaving in peace
+};
+
+struct Header {
+  Kind kind = Kind::heartbeat;
+  std::uint16_t source = 0;       // rank of the sender
+  std::uint64_t run = 0;          // the coordinator's random number for this mesh
+  std::uint32_t generation = 0;
+  std::uint32_t attempt = 0;      // of the operation
+  std::uint64_t operation = 0;    // counted from 0 in every session
+  std::uint32_t transfer = 0;     // within the operation's schedule
+  std::uint32_t length = 0;       // payload bytes after the header
+  std::uint64_t offset = 0;       // slice: first element, counted from the transfer's beginning
+  std::uint64_t watermark = 0;    // the sender has finished all operations below this one
+  friend bool operator==(const Header&, const Header&) = default;
+};
+
+using HeaderBytes = std::array<std::byte, header_bytes>;
+
+HeaderBytes to_bytes(const Header& header);
+Result<Header> parse_header(const HeaderBytes& bytes);
+
+// CRC-32C, of the header only: it finds a stream that lost its place, not an enemy.
+std::uint32_t crc32c(ByteView bytes);
+
+}  // namespace isthmus

@@ -1,0 +1,124 @@
+// Link: frames to one peer over one control stream and k data streams.
+//
+// Control frames (announcements, heartbeats, goodbyes) never wait behind data. Data is pulled: a stream that has room
+// asks its Traffic for the next frame, so streams share the work as fast as each can, and nothing queues up here.
+// The peer is alive while any byte comes within the heartbeat timeout; the link sends heartbeats when it has been
+// silent. The link knows nothing of sites, operations or codecs.
+#pragma once
+
+#include <array>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/clock.hpp"
+#include "net/channel.hpp"
+
+namespace isthmus {
+
+// A data frame on its way out; `pieces` stay valid until sent() or detach().
+struct OutFrame {
+  Header header;
+  int count = 0;
+  std::array<ByteView, 3> pieces;
+  int send = -1;  // for the Traffic that made it
+};
+
+// What the links of a mesh carry. Implemented by the session; called only from within Link::pump().
+class Traffic {
+ public:
+  virtual ~Traffic() = default;
+  virtual bool next(int peer, OutFrame& frame) = 0;  // false: nothing to send now
+  virtual void sent(int peer, const OutFrame& frame) = 0;
+  // Where the payload of a data frame goes; exactly header.length bytes, valid until arrived().
+  virtual Result<ByteSpan> place(int peer, const Header& header) = 0;
+  virtual Status arrived(int peer, const Header& header) = 0;
+  virtual Status control(int peer, Message message) = 0;
+};
+
+struct LinkOptions {
+  int peer = -1;
+  std::string name;   // of the peer, for messages
+  Header stamp;       // run, generation and source of every frame
+  std::int64_t heartbeat_timeout_ns = 5 * second_ns;
+};
+
+struct LinkStats {
+  std::uint64_t bytes_sent = 0, bytes_received = 0;
+  std::uint64_t frames_sent = 0, frames_received = 0;
+  int streams = 0;
+  PathInfo path;
+};
+
+class Link {
+ public:
+  // streams[0] is for control. Until `first_word_by_ns` the peer may be silent.
+  Link(LinkOptions options, std::vector<std::unique_ptr<Stream>> streams,
+       std::int64_t first_word_by_ns);
+
+  // Moves what can be moved. Not ok: the link is dead, final; the Status names the peer.
+  Status pump(std::int64_t now_ns, Traffic& traffic);
+  // When pump() wants to be called again if nothing happens.
+  std::int64_t deadline_ns() const;
+
+  void control(Kind kind, std::uint64_t operation, ByteView payload);
+  void set_watermark(std::uint64_t watermark) { options_.stamp.watermark = watermark; }
+
+  // No frame refers to `operation`'s memory any more: what is on its way out is copied.
+  void detach(std::uint64_t operation);
+  // From here on only control frames leave; a data frame that is half written stays so.
+  void stop_data() { data_stopped_ = true; }
+
+  // Leaving: goodbye() after the last frame; the peer's last bytes are read until ended().
+  void goodbye();
+  bool ended() const;     // the peer said goodbye and all its streams have ended
+  bool leaving() const { return peer_leaves_; }
+  bool idle() const;      // nothing is waiting to be written
+
+  LinkStats stats() const;
+  const std::string& name() const { return options_.name; }
+
+ private:
+  struct DataStream {
+    std::unique_ptr<Stream> stream;
+    // Out: the frame, its header, and how much of both has left.
+    std::optional<OutFrame> out;
+    HeaderBytes out_header{};
+    std::size_t written = 0;
+    std::vector<std::byte> detached;
+    // In: a header, then its payload.
+    HeaderBytes in_header{};
+    std::size_t got = 0;
+    std::optional<Header> header;
+    ByteSpan payload;
+    bool ended = false;
+  };
+
+  Status read_control(Traffic& traffic);
+  Status read_data(DataStream& data, Traffic& traffic);
+  Status take(DataStream& data, std::size_t bytes, Traffic& traffic);
+  Status end_of_data(DataStream& data, const Status& why);
+  Status write_data(DataStream& data, Traffic& traffic);
+  Status check_stamp(const Header& header) const;
+  Status keep_alive(std::int64_t now_ns);
+  Status dead(const Status& why) const;
+
+  LinkOptions options_;
+  Channel control_;
+  std::vector<DataStream> data_;
+  bool more_ = false;            // a budget was used up; there is more to move
+  bool heard_ = false;           // since the last keep_alive
+  bool spoke_ = false;
+  bool peer_leaves_ = false;
+  bool control_ended_ = false;
+  bool data_stopped_ = false;
+  bool said_goodbye_ = false;
+  bool shut_ = false;
+  std::int64_t broken_since_ns_ = never_ns;  // a data stream ended, and control has not said why
+  std::int64_t silence_ends_ns_ = 0;
+  std::int64_t next_heartbeat_ns_ = 0;
+  LinkStats stats_;
+};
+
+}  // namespace isthmus

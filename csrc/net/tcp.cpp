@@ -1,0 +1,216 @@
+#include "net/tcp.hpp"
+
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+
+#include "base/check.hpp"
+#include "net/address.hpp"
+
+namespace isthmus {
+namespace {
+
+constexpr std::size_t max_pieces = 8;
+// What the kernel holds unsent: enough to keep the wire busy between two wake-ups, little enough that a slice waits
+// in our queue, where any stream of the link may take it.
+constexpr int unsent_low_water_bytes = 1 << 20;
+
+class Socket {
+ public:
+  explicit Socket(int fd) : fd_(fd) {}
+  Socket(Socket&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  ~Socket() {
+    if (fd_ >= 0) close(fd_);
+  }
+  int fd() const { return fd_; }
+  bool valid() const { return fd_ >= 0; }
+
+ private:
+  int fd_;
+};
+
+std::string error_text(int error) { return std::strerror(error); }
+
+template <class Spans>
+std::size_t to_iovec(const Spans& pieces, std::array<iovec, max_pieces>& out, std::size_t& total) {
+  ISTHMUS_CHECK(pieces.size() <= max_pieces);
+  std::size_t count = 0;
+  for (const auto& piece : pieces) {
+    if (piece.empty()) continue;
+    out[count++] = {const_cast<std::byte*>(piece.data()), piece.size()};
+    total += piece.size();
+  }
+  return count;
+}
+
+class TcpStream final : public Stream {
+ public:
+  TcpStream(Reactor& reactor, Socket socket, std::string peer, bool connected)
+      : reactor_(reactor), socket_(std::move(socket)), peer_(std::move(peer)), connected_(connected) {
+    reactor_.watch(socket_.fd(), &readiness_);
+  }
+  ~TcpStream() override { reactor_.unwatch(socket_.fd()); }
+
+  Result<std::size_t> write(std::span<const ByteView> pieces) override {
+    if (auto s = check_connected(); !s.ok()) return s;
+    if (!readiness_.writable) return std::size_t{0};
+    std::array<iovec, max_pieces> vectors;
+    std::size_t asked = 0;
+    msghdr message{};
+    message.msg_iov = vectors.data();
+    message.msg_iovlen = to_iovec(pieces, vectors, asked);
+    const ssize_t moved = sendmsg(socket_.fd(), &message, MSG_NOSIGNAL);
+    if (moved < 0 && errno != EAGAIN && errno != EINTR) return broken(errno);
+    const auto count = static_cast<std::size_t>(std::max<ssize_t>(0, moved));
+    if (count < asked) readiness_.writable = false;
+    return count;
+  }
+
+  Result<std::size_t> read(std::span<const ByteSpan> pieces) override {
+    if (auto s = check_connected(); !s.ok()) return s;
+    if (!readiness_.readable) return std::size_t{0};
+    std::array<iovec, max_pieces> vectors;
+    std::size_t asked = 0;
+    const std::size_t count = to_iovec(pieces, vectors, asked);
+    const ssize_t moved = readv(socket_.fd(), vectors.data(), static_cast<int>(count));
+    if (moved == 0 && asked > 0) return peer_lost("the connection to " + peer_ + " was closed");
+    if (moved < 0 && errno != EAGAIN && errno != EINTR) return broken(errno);
+    // A short read does not clear the hint: the end of the stream may have been announced by the same event.
+    if (moved < 0) readiness_.readable = errno == EINTR;
+    return static_cast<std::size_t>(std::max<ssize_t>(0, moved));
+  }
+
+  bool can_read() const override { return readiness_.readable; }
+  bool can_write() const override { return readiness_.writable; }
+  bool connected() const override { return connected_; }
+  void shut_write() override { ::shutdown(socket_.fd(), SHUT_WR); }
+  std::string peer_address() const override { return peer_; }
+
+  PathInfo path() const override {
+    tcp_info info{};
+    socklen_t size = sizeof info;
+    if (getsockopt(socket_.fd(), IPPROTO_TCP, TCP_INFO, &info, &size) != 0) return {};
+    return {.rtt_ns = std::int64_t{info.tcpi_rtt} * 1000, .retransmits = info.tcpi_total_retrans};
+  }
+
+ private:
+  Status broken(int error) const {
+    return peer_lost("the connection to " + peer_ + " broke: " + error_text(error));
+  }
+
+  Status check_connected() {
+    if (connected_ || !readiness_.writable) return {};
+    int error = 0;
+    socklen_t size = sizeof error;
+    getsockopt(socket_.fd(), SOL_SOCKET, SO_ERROR, &error, &size);
+    if (error != 0) return peer_lost("cannot connect to " + peer_ + ": " + error_text(error));
+    connected_ = true;
+    return {};
+  }
+
+  Reactor& reactor_;
+  Socket socket_;
+  std::string peer_;
+  bool connected_;
+  Readiness readiness_;
+};
+
+void set_option(int fd, int level, int name, int value) { setsockopt(fd, level, name, &value, sizeof value); }
+
+void tune(int fd, const TcpOptions& options, bool local) {
+  set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+  set_option(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, unsent_low_water_bytes);
+  set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, static_cast<int>(options.user_timeout_ns / millisecond_ns));
+  if (!local && !options.congestion.empty())  // a kernel without it keeps its default
+    setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, options.congestion.data(),
+               static_cast<socklen_t>(options.congestion.size()));
+}
+
+class TcpListener final : public Listener {
+ public:
+  TcpListener(Reactor& reactor, TcpOptions options, Socket socket, std::string address)
+      : reactor_(reactor), options_(std::move(options)), socket_(std::move(socket)), address_(std::move(address)) {
+    reactor_.watch(socket_.fd(), &readiness_);
+  }
+  ~TcpListener() override { reactor_.unwatch(socket_.fd()); }
+
+  std::unique_ptr<Stream> accept() override {
+    if (!readiness_.readable) return nullptr;
+    SocketAddress from;
+    from.size = sizeof from.storage;
+    Socket got(accept4(socket_.fd(), reinterpret_cast<sockaddr*>(&from.storage), &from.size,
+                       SOCK_NONBLOCK | SOCK_CLOEXEC));
+    if (!got.valid()) {
+      if (errno == EAGAIN) readiness_.readable = false;
+      return nullptr;
+    }
+    tune(got.fd(), options_, is_loopback(from));
+    return std::make_unique<TcpStream>(reactor_, std::move(got), to_text(from), true);
+  }
+  std::string address() const override { return address_; }
+
+ private:
+  Reactor& reactor_;
+  TcpOptions options_;
+  Socket socket_;
+  std::string address_;
+  Readiness readiness_;
+};
+
+Result<SocketAddress> local_name(int fd) {
+  SocketAddress name;
+  name.size = sizeof name.storage;
+  if (getsockname(fd, reinterpret_cast<sockaddr*>(&name.storage), &name.size) != 0)
+    return internal_error("getsockname: " + error_text(errno));
+  return name;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Stream>> TcpNetwork::connect(const std::string& address) {
+  const auto to = resolve(address, false);
+  if (!to.ok()) return to.status();
+  Socket socket(::socket(to->family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  if (!socket.valid()) return internal_error("cannot make a socket: " + error_text(errno));
+  tune(socket.fd(), options_, is_loopback(*to));
+  const bool now = ::connect(socket.fd(), to->get(), to->size) == 0;
+  if (!now && errno != EINPROGRESS)
+    return peer_lost("cannot connect to " + address + ": " + error_text(errno));
+  return std::unique_ptr<Stream>(std::make_unique<TcpStream>(reactor_, std::move(socket), address, now));
+}
+
+Result<std::unique_ptr<Listener>> TcpNetwork::listen(const std::string& address) {
+  const auto at = resolve(address, true);
+  if (!at.ok()) return at.status();
+  Socket socket(::socket(at->family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  if (!socket.valid()) return internal_error("cannot make a socket: " + error_text(errno));
+  set_option(socket.fd(), SOL_SOCKET, SO_REUSEADDR, 1);
+  if (bind(socket.fd(), at->get(), at->size) != 0 || ::listen(socket.fd(), 512) != 0)
+    return refused("cannot listen at " + address + ": " + error_text(errno) +
+                   (errno == EADDRINUSE ? "; end the program that has this port, or choose another port (0: any)"
+                                        : "; choose an address of this machine"));
+  const auto name = local_name(socket.fd());
+  if (!name.ok()) return name.status();
+  return std::unique_ptr<Listener>(
+      std::make_unique<TcpListener>(reactor_, options_, std::move(socket), to_text(*name)));
+}
+
+Result<std::string> TcpNetwork::address_towards(const std::string& remote) {
+  const auto to = resolve(remote, false);
+  if (!to.ok()) return to.status();
+  // Connecting a datagram socket sends nothing; it only asks the kernel for the route.
+  const Socket socket(::socket(to->family(), SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  if (!socket.valid() || ::connect(socket.fd(), to->get(), to->size) != 0)
+    return refused("no route to " + remote + ": " + error_text(errno));
+  const auto name = local_name(socket.fd());
+  if (!name.ok()) return name.status();
+  const std::string host = host_text(*name);
+  return name->family() == AF_INET6 ? "[" + host + "]" : host;
+}
+
+}  // namespace isthmus

@@ -1,0 +1,35 @@
+// TcpNetwork: streams over the kernel's TCP, watched by a Reactor. Addresses are "host:port" or "[v6]:port".
+//
+// Names are looked up when connect() or listen() is called, and that call alone may wait for the name server.
+#pragma once
+
+#include <map>
+
+#include "net/reactor.hpp"
+#include "net/stream.hpp"
+
+namespace isthmus {
+
+struct TcpOptions {
+  // Congestion control of streams that leave the machine, where the kernel has it; empty: the kernel's default.
+  std::string congestion = "bbr";
+  // Unacknowledged for so long, a connection is dead.
+  std::int64_t user_timeout_ns = 5 * second_ns;
+};
+
+class TcpNetwork final : public Network {
+ public:
+  TcpNetwork(Reactor& reactor, TcpOptions options) : reactor_(reactor), options_(std::move(options)) {}
+
+  Result<std::unique_ptr<Stream>> connect(const std::string& address) override;
+  Result<std::unique_ptr<Listener>> listen(const std::string& address) override;
+
+  // The address of this machine that faces `remote`, without a port: what to advertise when bound to all.
+  static Result<std::string> address_towards(const std::string& remote);
+
+ private:
+  Reactor& reactor_;
+  TcpOptions options_;
+};
+
+}  // namespace isthmus

@@ -1,0 +1,52 @@
+// Early: what peers sent for operations that this site has not begun.
+//
+// Sites do not begin an operation at the same instant, and waiting for the last one would cost a round trip; so a
+// peer may send ahead, and what it sends is kept here. Bounded per peer: a sender counts what it sends ahead and
+// stops at window_bytes; one that does not stop is a wire_error.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <tuple>
+#include <vector>
+
+#include "net/frame.hpp"
+#include "session/request.hpp"
+
+namespace isthmus {
+
+class Early {
+ public:
+  static constexpr std::uint64_t window_bytes = 64 << 20;
+  static constexpr std::uint64_t max_operations_ahead = 4096;
+
+  explicit Early(int world) : bytes_(static_cast<std::size_t>(world)) {}
+
+  Result<ByteSpan> place(int peer, const Header& header);
+  // True if this slice was placed here.
+  bool holds(int peer, const Header& header) const { return slices_.contains(key(peer, header)); }
+  void arrived(int peer, const Header& header);
+
+  Status announce(int peer, std::uint64_t operation, Announcement announcement);
+
+  struct Slice {
+    int peer = -1;
+    Header header;
+    std::unique_ptr<std::byte[]> bytes;
+    bool whole = false;
+  };
+  // Gives up what is whole of `operation`, in a fixed order.
+  std::vector<Slice> take_slices(std::uint64_t operation);
+  Slice take(int peer, const Header& header);
+  std::map<int, Announcement> take_announcements(std::uint64_t operation);
+
+ private:
+  using Key = std::tuple<std::uint64_t, int, std::uint32_t, std::uint64_t>;
+  static Key key(int peer, const Header& h) { return {h.operation, peer, h.transfer, h.offset}; }
+
+  std::vector<std::uint64_t> bytes_;  // by peer
+  std::map<Key, Slice> slices_;
+  std::map<std::uint64_t, std::map<int, Announcement>> announcements_;
+};
+
+}  // namespace isthmus

@@ -1,0 +1,225 @@
+// Engine's life: joining, meshing, running, closing. Its traffic is in traffic.cpp.
+#include "session/engine.hpp"
+
+#include <algorithm>
+
+namespace isthmus {
+namespace {
+
+constexpr std::int64_t close_within_ns = 5 * second_ns;
+constexpr std::int64_t close_failed_within_ns = second_ns;
+// Links are pumped again while what one brought makes another's frames ready; then events are looked at again.
+constexpr int max_rounds = 8;
+
+}  // namespace
+
+Engine::Engine(Network& network, std::unique_ptr<Listener> listener, EngineOptions options,
+               std::shared_ptr<Work> joined, std::int64_t now_ns)
+    : options_(std::move(options)),
+      rendezvous_(network, options_.coordinator, options_.join, now_ns + options_.timeout_ns),
+      mesh_(network, std::move(listener), options_.heartbeat_timeout_ns),
+      joined_(std::move(joined)),
+      now_ns_(now_ns),
+      join_deadline_ns_(now_ns + options_.timeout_ns),
+      discard_(max_payload_bytes) {}
+
+Engine::~Engine() = default;
+
+std::int64_t Engine::step(std::int64_t now_ns) {
+  now_ns_ = now_ns;
+  const std::int64_t rendezvous_deadline = phase_ == Phase::closed ? never_ns : rendezvous_.step(now_ns);
+  if (phase_ == Phase::joining) step_joining(now_ns);
+  if (phase_ == Phase::meshing) step_meshing(now_ns);
+  if (phase_ == Phase::running) step_running(now_ns);
+  if (phase_ == Phase::closing) step_closing(now_ns);
+  return std::min(rendezvous_deadline, deadline_ns());
+}
+
+void Engine::step_joining(std::int64_t now_ns) {
+  if (!failed_.ok()) return;
+  if (!rendezvous_.status().ok()) return fail(rendezvous_.status(), false);
+  (void)mesh_.step(now_ns);  // peers that have the roster already may call; nothing is dialled yet
+  const Roster* roster = rendezvous_.roster();
+  if (roster == nullptr) return;
+  for (const Member& member : roster->members) sites_.push_back(member.site);
+  rank_ = static_cast<int>(std::find(sites_.begin(), sites_.end(), options_.join.self.site) - sites_.begin());
+  watermarks_.resize(sites_.size());
+  ahead_bytes_.resize(sites_.size());
+  early_ = std::make_unique<Early>(static_cast<int>(sites_.size()));
+  phase_ = Phase::meshing;
+  if (auto s = mesh_.start(*roster, rank_, now_ns, join_deadline_ns_); !s.ok()) fail(s, false);
+}
+
+void Engine::step_meshing(std::int64_t now_ns) {
+  if (!failed_.ok()) return;
+  if (!rendezvous_.status().ok()) return fail(rendezvous_.status(), false);
+  if (auto s = mesh_.step(now_ns); !s.ok()) {
+    rendezvous_.report(s);
+    return fail(s, false);
+  }
+  if (mesh_.complete()) return begin_running(now_ns);
+  if (now_ns >= join_deadline_ns_)
+    fail(timed_out("not all sites could connect to site \"" + options_.join.self.site + "\" at " +
+                   options_.join.self.address + " in time: check advertise= and the firewall"),
+         false);
+}
+
+void Engine::begin_running(std::int64_t now_ns) {
+  links_ = mesh_.take_links(join_deadline_ns_);
+  phase_ = Phase::running;
+  submit(joined_, Request{}, now_ns);
+}
+
+void Engine::step_running(std::int64_t now_ns) {
+  if (!joined_->done()) {
+    if (!rendezvous_.status().ok()) fail(rendezvous_.status(), true);
+    else if (now_ns >= join_deadline_ns_)
+      fail(timed_out("joining took too long: " + operations_.at(0)->waiting(sites_)), true);
+  }
+  (void)mesh_.step(now_ns);  // strangers only
+  for (int round = 0; round < max_rounds; ++round) {
+    progress_ = false;
+    pump_links(now_ns);
+    complete_operations();
+    if (!progress_) break;
+  }
+  see_off_leavers();
+  check_timeout(now_ns);
+}
+
+void Engine::pump_links(std::int64_t now_ns) {
+  for (auto& link : links_) {
+    if (link == nullptr) continue;
+    const Status status = link->pump(now_ns, *this);
+    if (status.ok()) continue;
+    link.reset();
+    fail(status, true);
+  }
+}
+
+// A peer that has left in peace is missed only by operations that need it.
+void Engine::see_off_leavers() {
+  for (std::size_t peer = 0; peer < links_.size(); ++peer) {
+    const auto rank = static_cast<int>(peer);
+    const bool gone = links_[peer] == nullptr || links_[peer]->ended();
+    if (rank == rank_ || !gone) continue;
+    if (links_[peer] != nullptr) links_[peer]->goodbye();
+    watermarks_[peer] = ~std::uint64_t{0};
+    for (const auto& [number, operation] : operations_)
+      if (failed_.ok() && operation->waits_for(rank))
+        fail(peer_lost("site \"" + sites_[peer] + "\" has left the session, and " + operation->title() +
+                           " needs it",
+                       rank),
+             true);
+  }
+}
+
+void Engine::complete_operations() {
+  for (auto it = operations_.lower_bound(first_open_); it != operations_.end(); ++it) {
+    Operation& operation = *it->second;
+    if (!operation.ready()) continue;
+    operation.complete();
+    ++operations_done_;
+    progress_ = true;
+  }
+  while (true) {
+    const auto open = operations_.find(first_open_);
+    if (open == operations_.end() || !open->second->done()) break;
+    ++first_open_;
+  }
+  for (auto& link : links_)
+    if (link != nullptr) link->set_watermark(first_open_);
+  // Kept until every site is done with it: a site that lost its part could ask for the result.
+  std::uint64_t everywhere = first_open_;
+  for (std::size_t peer = 0; peer < watermarks_.size(); ++peer)
+    if (static_cast<int>(peer) != rank_) everywhere = std::min(everywhere, watermarks_[peer]);
+  if (!failed_.ok()) return;  // links may still point into their memory
+  std::erase_if(operations_, [&](const auto& entry) {
+    return entry.first < everywhere && entry.second->finished() && !entry.second->failed();
+  });
+}
+
+void Engine::check_timeout(std::int64_t now_ns) {
+  const auto oldest = operations_.find(first_open_);
+  if (oldest == operations_.end() || !failed_.ok() || now_ns < progress_ns_ + options_.timeout_ns) return;
+  const Operation& operation = *oldest->second;
+  fail(timed_out(operation.title() + " made no progress for " +
+                 std::to_string(options_.timeout_ns / second_ns) + " s: " + operation.waiting(sites_)),
+       true);
+}
+
+std::int64_t Engine::deadline_ns() const {
+  if (phase_ == Phase::joining || phase_ == Phase::meshing)
+    return failed_.ok() ? std::min(mesh_.deadline_ns(), join_deadline_ns_) : never_ns;
+  if (phase_ == Phase::closed) return never_ns;
+  if (progress_) return 0;
+  std::int64_t deadline = std::min(close_deadline_ns_, mesh_.deadline_ns());
+  for (const auto& link : links_)
+    if (link != nullptr) deadline = std::min(deadline, link->deadline_ns());
+  if (failed_.ok() && operations_.contains(first_open_))
+    deadline = std::min(deadline, progress_ns_ + options_.timeout_ns);
+  if (!joined_->done()) deadline = std::min(deadline, join_deadline_ns_);
+  return deadline;
+}
+
+void Engine::fail(const Status& status, bool tell_others) {
+  if (!failed_.ok()) return;
+  failed_ = status;
+  const auto payload = Writer()
+                           .put(static_cast<std::uint8_t>(status.code))
+                           .put(static_cast<std::int16_t>(status.peer))
+                           .put(status.text)
+                           .take();
+  for (auto& link : links_) {
+    if (link == nullptr) continue;
+    link->stop_data();
+    if (tell_others && status.code != Code::cancelled) link->control(Kind::abort, 0, payload);
+  }
+  progress_ = true;
+  for (auto& [number, operation] : operations_) operation->fail(status);
+  if (!joined_->done()) joined_->finish({.status = status, .contributors = {}, .gathered = {}});
+}
+
+void Engine::close(std::int64_t now_ns) {
+  if (phase_ == Phase::closing || phase_ == Phase::closed) return;
+  const bool failed = !failed_.ok();
+  for (auto& [number, operation] : operations_) {
+    if (operation->done()) continue;
+    for (auto& link : links_)
+      if (link != nullptr) link->detach(number);
+    operation->fail(cancelled("the session was closed before " + operation->title() + " was done"));
+  }
+  if (!joined_->done())
+    joined_->finish({.status = cancelled("the session was closed while joining"), .contributors = {}, .gathered = {}});
+  rendezvous_.leave();
+  close_deadline_ns_ = now_ns + (failed ? close_failed_within_ns : close_within_ns);
+  phase_ = Phase::closing;
+}
+
+void Engine::step_closing(std::int64_t now_ns) {
+  mesh_.close();
+  pump_links(now_ns);
+  complete_operations();
+  const bool sent_all =
+      !failed_.ok() || std::all_of(operations_.begin(), operations_.end(),
+                                   [](const auto& entry) { return entry.second->finished(); });
+  bool ended = rendezvous_.flushed();
+  for (auto& link : links_) {
+    if (link == nullptr) continue;
+    if (sent_all && (!failed_.ok() || link->idle())) link->goodbye();
+    ended = ended && link->ended();
+  }
+  if (!ended && now_ns < close_deadline_ns_) return;
+  phase_ = Phase::closed;
+  links_.clear();
+  operations_.clear();
+}
+
+EngineStats Engine::stats() const {
+  EngineStats stats{.operations_done = operations_done_, .operations_kept = operations_.size(), .links = {}};
+  for (std::size_t peer = 0; peer < links_.size(); ++peer)
+    if (links_[peer] != nullptr) stats.links.emplace_back(sites_[peer], links_[peer]->stats());
+  return stats;
+}
+
+}  // namespace isthmus

@@ -1,0 +1,113 @@
+// Engine: one site's whole part in a run, as a state machine: join, connect, run operations, leave.
+//
+// It has no thread, no clock and no sockets of its own: Reactor and TcpNetwork give it those in life, SimNet in the
+// simulator. All calls come from the thread that steps it. A session that failed stays failed: every operation in
+// flight and every later one ends with the same Status, and the other sites are told why.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "mesh/mesh.hpp"
+#include "mesh/rendezvous.hpp"
+#include "net/actor.hpp"
+#include "session/early.hpp"
+#include "session/operation.hpp"
+
+namespace isthmus {
+
+struct EngineOptions {
+  std::string coordinator;  // "host:port"
+  JoinRequest join;
+  std::int64_t timeout_ns = 60 * second_ns;  // of joining, and of an operation without progress
+  std::int64_t heartbeat_timeout_ns = 5 * second_ns;
+};
+
+struct EngineStats {
+  std::uint64_t operations_done = 0;
+  std::uint64_t operations_kept = 0;  // done here, not yet at every site
+  std::vector<std::pair<std::string, LinkStats>> links;
+};
+
+class Engine final : public Actor, private Traffic {
+ public:
+  // The first operation's number; number 0 is the barrier that ends joining.
+  static constexpr std::uint64_t first_operation = 1;
+
+  // `joined` is finished when all sites stand ready, or with the reason why not.
+  Engine(Network& network, std::unique_ptr<Listener> listener, EngineOptions options,
+         std::shared_ptr<Work> joined, std::int64_t now_ns);
+  ~Engine() override;
+
+  std::int64_t step(std::int64_t now_ns) override;
+
+  // Operations are numbered by work->operation(), without gaps, in the same order at every site.
+  void submit(std::shared_ptr<Work> work, Request request, std::int64_t now_ns);
+  // Ends what is in flight with Cancelled, sends what others still need, and says goodbye; then closed().
+  void close(std::int64_t now_ns);
+  bool closed() const { return phase_ == Phase::closed; }
+
+  const Roster* roster() const { return rendezvous_.roster(); }
+  int rank() const { return rank_; }
+  EngineStats stats() const;
+
+ private:
+  enum class Phase { joining, meshing, running, closing, closed };
+
+  // Traffic, called by the links.
+  bool next(int peer, OutFrame& frame) override;
+  void sent(int peer, const OutFrame& frame) override;
+  Result<ByteSpan> place(int peer, const Header& header) override;
+  Status arrived(int peer, const Header& header) override;
+  Status control(int peer, Message message) override;
+
+  void step_joining(std::int64_t now_ns);
+  void step_meshing(std::int64_t now_ns);
+  void begin_running(std::int64_t now_ns);
+  void step_running(std::int64_t now_ns);
+  void step_closing(std::int64_t now_ns);
+  void pump_links(std::int64_t now_ns);
+  void see_off_leavers();
+  void complete_operations();
+  void check_timeout(std::int64_t now_ns);
+  std::int64_t deadline_ns() const;
+
+  Status hear(int peer, std::uint64_t number, Announcement theirs);
+  Status deliver(Operation& operation, Early::Slice slice);
+  Status heed_abort(ByteView payload);
+  Operation* find(std::uint64_t number);
+  void refuse_operation(Operation& operation, const std::string& why, int peer);
+  void fail(const Status& status, bool tell_others);
+
+  EngineOptions options_;
+  Rendezvous rendezvous_;
+  Mesh mesh_;
+  Phase phase_ = Phase::joining;
+  Status failed_;  // ok: not failed
+  std::shared_ptr<Work> joined_;
+  int rank_ = -1;
+  std::int64_t now_ns_;
+  std::int64_t join_deadline_ns_;
+  std::int64_t close_deadline_ns_ = never_ns;
+  std::vector<std::string> sites_;
+  std::vector<std::unique_ptr<Link>> links_;  // by rank; null: this site, or gone
+  std::vector<std::uint64_t> watermarks_;     // by rank: operations below are done there
+  std::vector<std::uint64_t> ahead_bytes_;    // by rank: sent for operations that the peer has not announced
+  std::map<std::uint64_t, std::map<int, std::uint64_t>> ahead_by_operation_;
+
+  // Memory that operations borrow comes before them, and so outlives them.
+  Buffers buffers_;
+  std::map<std::uint64_t, std::unique_ptr<Operation>> operations_;  // in flight or kept
+  std::uint64_t next_operation_ = 0;
+  std::uint64_t first_open_ = 0;  // all below are done here
+  std::unique_ptr<Early> early_;
+  std::vector<std::byte> discard_;  // where data of failed operations goes
+  std::int64_t progress_ns_ = 0;    // when anything last moved an operation on
+  bool progress_ = false;
+  std::uint64_t operations_done_ = 0;
+};
+
+}  // namespace isthmus

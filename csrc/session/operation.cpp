@@ -1,0 +1,161 @@
+#include "session/operation.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <numeric>
+
+#include "base/check.hpp"
+#include "collective/choose.hpp"
+
+namespace isthmus {
+namespace {
+
+// 256 KiB of float32: large enough that a frame's cost vanishes, small enough to stay in the second-level cache.
+constexpr std::uint32_t slice_elements = 64 << 10;
+
+Schedule schedule_for(const Request& request, Place place, std::uint64_t elements) {
+  const Shape shape{.rank = place.rank,
+                    .world = place.world,
+                    .elements = elements,
+                    .block = std::lcm(request.up->block, request.down->block)};
+  switch (request.algorithm) {
+    case Algorithm::direct:
+      return direct_all_reduce(shape);
+    case Algorithm::gather:
+      return gather_all_reduce(shape);
+    case Algorithm::ring:
+      return ring_all_reduce(shape);
+    case Algorithm::broadcast:
+      return broadcast(shape, request.root);
+  }
+  return {};
+}
+
+}  // namespace
+
+Operation::Operation(std::shared_ptr<Work> work, Request request, Place place, Buffers& buffers)
+    : work_(std::move(work)),
+      request_(std::move(request)),
+      place_(place),
+      mine_(announcement_of(request_)),
+      heard_(static_cast<std::size_t>(place.world)) {
+  heard_[static_cast<std::size_t>(place.rank)] = mine_;
+  if (request_.collective != Collective::all_gather) build_executor(buffers);
+  start_if_all_heard();
+}
+
+void Operation::build_executor(Buffers& buffers) {
+  std::uint64_t elements = request_.elements;
+  ByteView input = request_.input;
+  if (request_.collective == Collective::broadcast) {
+    // Bytes travel as float32 that nobody computes with, padded to whole elements.
+    elements = (elements + sizeof(float) - 1) / sizeof(float);
+    if (place_.rank == request_.root) {
+      padded_input_ = buffers.lease(elements * sizeof(float));
+      std::memset(padded_input_.bytes().data(), 0, padded_input_.bytes().size());
+      std::memcpy(padded_input_.bytes().data(), request_.output.data(), request_.output.size());
+    }
+    input = padded_input_.bytes();
+  }
+  output_ = buffers.lease(elements * sizeof(float));
+  executor_ = std::make_unique<Executor>(
+      Job{.rank = place_.rank,
+          .world = place_.world,
+          .schedule = schedule_for(request_, place_, elements),
+          .up = request_.up,
+          .down = request_.down,
+          .elements = elements,
+          .mean = request_.mean && request_.collective == Collective::all_reduce,
+          .slice_elements = slice_elements},
+      input, output_.floats());
+}
+
+void Operation::heard(int peer, Announcement theirs) {
+  heard_[static_cast<std::size_t>(peer)] = std::move(theirs);
+  start_if_all_heard();
+}
+
+// Sums begin when all weights are known; what comes before is kept, and inputs leave at once.
+void Operation::start_if_all_heard() {
+  if (started_ || !std::all_of(heard_.begin(), heard_.end(), [](const auto& a) { return a.has_value(); })) return;
+  started_ = true;
+  if (executor_ == nullptr) return;
+  std::vector<float> weights;
+  for (const auto& announcement : heard_) weights.push_back(announcement->weight);
+  executor_->start(weights);
+}
+
+std::optional<OutSlice> Operation::next(int peer) {
+  if (executor_ == nullptr || failed_) return std::nullopt;
+  return executor_->next(peer);
+}
+
+bool Operation::has_next(int peer) const { return executor_ != nullptr && !failed_ && executor_->has_next(peer); }
+
+void Operation::sent(const OutSlice& slice) {
+  if (executor_ != nullptr && !failed_) executor_->sent(slice);
+}
+
+Result<ByteSpan> Operation::place(int peer, SliceId id, std::uint64_t bytes) {
+  if (executor_ == nullptr) return wire_error("it sent data for " + title() + ", which has none", peer);
+  return executor_->place(peer, id, bytes);
+}
+
+Status Operation::arrived(int peer, SliceId id) { return executor_->arrived(peer, id); }
+
+bool Operation::ready() const {
+  return started_ && !done_ &&
+         (executor_ == nullptr || (executor_->output_ready() && executor_->input_free()));
+}
+
+void Operation::complete() {
+  ISTHMUS_CHECK(ready());
+  Outcome outcome;
+  if (executor_ != nullptr) {
+    if (const Status& health = executor_->health(); !health.ok()) return fail(health);
+    std::memcpy(request_.output.data(), output_.bytes().data(), request_.output.size());
+  }
+  for (int rank = 0; rank < place_.world; ++rank) {
+    outcome.contributors.push_back(rank);
+    if (executor_ == nullptr)
+      outcome.gathered.push_back(std::move(heard_[static_cast<std::size_t>(rank)]->payload));
+  }
+  done_ = true;
+  work_->finish(std::move(outcome));
+}
+
+void Operation::fail(const Status& status) {
+  if (done_) return;
+  done_ = failed_ = true;
+  work_->finish({.status = status, .contributors = {}, .gathered = {}});
+}
+
+bool Operation::finished() const {
+  return done_ && (failed_ || executor_ == nullptr || executor_->finished());
+}
+
+bool Operation::waits_for(int peer) const {
+  if (done_) return false;
+  return !has_heard(peer) || (executor_ != nullptr && executor_->waits_for(peer));
+}
+
+std::string Operation::title() const {
+  return std::string(name_of(request_.collective)) + " #" + std::to_string(number());
+}
+
+std::string Operation::waiting(const std::vector<std::string>& sites) const {
+  std::string silent, slow;
+  const auto append = [](std::string& list, const std::string& site) {
+    list += (list.empty() ? "" : ", ") + ("\"" + site + "\"");
+  };
+  for (int peer = 0; peer < place_.world; ++peer) {
+    const std::string& site = sites[static_cast<std::size_t>(peer)];
+    if (!has_heard(peer)) append(silent, site);
+    else if (peer != place_.rank && executor_ != nullptr && executor_->waits_for(peer)) append(slow, site);
+  }
+  if (!silent.empty()) return "site " + silent + " has not begun it";
+  if (!slow.empty()) return "data of site " + slow + " has not come";
+  return "our own data has not left";
+}
+
+}  // namespace isthmus

@@ -1,0 +1,71 @@
+// Operation: one collective at one site, from its request to its outcome. It moves no bytes itself.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "collective/executor.hpp"
+#include "session/buffers.hpp"
+#include "session/request.hpp"
+#include "session/work.hpp"
+
+namespace isthmus {
+
+struct Place {
+  int rank = 0;
+  int world = 1;
+};
+
+class Operation {
+ public:
+  Operation(std::shared_ptr<Work> work, Request request, Place place, Buffers& buffers);
+
+  std::uint64_t number() const { return work_->operation(); }
+  const Announcement& announcement() const { return mine_; }
+
+  // A peer has begun the same operation.
+  void heard(int peer, Announcement theirs);
+  bool has_heard(int peer) const { return heard_[static_cast<std::size_t>(peer)].has_value(); }
+
+  // Data, by the executor's rules (collective/executor.hpp). None for all_gather.
+  std::optional<OutSlice> next(int peer);
+  bool has_next(int peer) const;
+  void sent(const OutSlice& slice);
+  Result<ByteSpan> place(int peer, SliceId id, std::uint64_t bytes);
+  Status arrived(int peer, SliceId id);
+
+  // All is here, and the caller's memory is not needed any more except to take the result.
+  bool ready() const;
+  // Writes the result to the caller's memory and finishes the work.
+  void complete();
+  void fail(const Status& status);
+  bool done() const { return done_; }
+  bool failed() const { return failed_; }
+  // Nothing is left to send either.
+  bool finished() const;
+
+  bool waits_for(int peer) const;
+  // What it waits for, in words with the sites' names.
+  std::string waiting(const std::vector<std::string>& sites) const;
+  std::string title() const;  // "all_reduce #12"
+
+ private:
+  void build_executor(Buffers& buffers);
+  void start_if_all_heard();
+
+  std::shared_ptr<Work> work_;
+  Request request_;
+  Place place_;
+  Announcement mine_;
+  std::vector<std::optional<Announcement>> heard_;  // by rank; this site's own is there from the start
+  Buffers::Lease output_;
+  Buffers::Lease padded_input_;  // broadcast, at the root
+  std::unique_ptr<Executor> executor_;
+  bool started_ = false;
+  bool done_ = false;
+  bool failed_ = false;
+};
+
+}  // namespace isthmus

@@ -1,0 +1,60 @@
+// Request and Announcement: what a caller asks for, and what the sites tell each other about it.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/bytes.hpp"
+#include "base/status.hpp"
+#include "codecs/codec.hpp"
+#include "collective/schedule.hpp"
+
+namespace isthmus {
+
+// Larger payloads of all_gather would not fit into an announcement.
+inline constexpr std::size_t max_gather_bytes = (1 << 20) - 256;
+
+enum class Collective : std::uint8_t { all_reduce = 1, broadcast = 2, all_gather = 3 };
+
+struct Request {
+  Collective collective = Collective::all_gather;
+  // all_reduce: `input` is the wire of `elements` floats, `output` their memory (for an identity codec it may be the
+  // same). broadcast: `output` is the caller's bytes, in and out. Both stay until the work is done; `output` is
+  // written once, when all went well.
+  ByteView input;
+  ByteSpan output;
+  std::uint64_t elements = 0;
+  const codecs::Codec* up = nullptr;
+  const codecs::Codec* down = nullptr;
+  bool mean = true;
+  float weight = 1.0f;
+  Algorithm algorithm = Algorithm::direct;
+  std::uint64_t layout = 0;  // a hash of what the elements mean
+  int root = 0;              // broadcast
+  std::vector<std::byte> payload;  // all_gather
+};
+
+// The part of a request that all sites must agree on, with the site's weight and payload.
+struct Announcement {
+  Collective collective = Collective::all_gather;
+  Algorithm algorithm = Algorithm::direct;
+  std::uint8_t up = 0, down = 0;
+  std::uint8_t mean = 0;
+  std::uint16_t root = 0;
+  std::uint64_t elements = 0;
+  std::uint64_t layout = 0;
+  float weight = 1.0f;
+  std::vector<std::byte> payload;
+};
+
+Announcement announcement_of(const Request& request);
+std::vector<std::byte> to_payload(const Announcement& announcement);
+Result<Announcement> parse_announcement(ByteView payload);
+
+// "" if both ask for the same; else the first difference in words: "elements is 10 at site \"a\", 20 at …".
+std::string difference(const Announcement& mine, const std::string& my_site, const Announcement& theirs,
+                       const std::string& their_site);
+
+std::string_view name_of(Collective collective);
+
+}  // namespace isthmus

@@ -1,0 +1,187 @@
+// Engine's traffic: what its links bring and take, and how operations begin.
+#include <algorithm>
+
+#include "session/engine.hpp"
+
+namespace isthmus {
+
+Operation* Engine::find(std::uint64_t number) {
+  const auto found = operations_.find(number);
+  return found == operations_.end() ? nullptr : found->second.get();
+}
+
+void Engine::submit(std::shared_ptr<Work> work, Request request, std::int64_t now_ns) {
+  const Status refusal = !failed_.ok()            ? failed_
+                         : phase_ != Phase::running ? cancelled("the session is closed")
+                                                    : Status{};
+  if (!refusal.ok()) return work->finish({.status = refusal, .contributors = {}, .gathered = {}});
+  const std::uint64_t number = work->operation();
+  next_operation_ = number + 1;
+  if (!operations_.contains(first_open_)) progress_ns_ = now_ns;
+  const Place place{.rank = rank_, .world = static_cast<int>(sites_.size())};
+  auto& slot = operations_[number];
+  slot = std::make_unique<Operation>(std::move(work), std::move(request), place, buffers_);
+  Operation& operation = *slot;
+  const auto payload = to_payload(operation.announcement());
+  for (auto& link : links_)
+    if (link != nullptr && !link->leaving()) link->control(Kind::announce, number, payload);
+  progress_ = true;
+  for (auto& [peer, theirs] : early_->take_announcements(number))
+    if (auto s = hear(peer, number, std::move(theirs)); !s.ok()) return fail(s, true);
+  for (auto& slice : early_->take_slices(number))
+    if (auto s = deliver(operation, std::move(slice)); !s.ok()) return fail(s, true);
+}
+
+Status Engine::hear(int peer, std::uint64_t number, Announcement theirs) {
+  Operation* operation = find(number);
+  if (operation == nullptr) return wire_error("it announced an operation that is over", peer);
+  if (operation->failed()) return {};
+  if (operation->has_heard(peer)) return wire_error("it announced an operation twice", peer);
+  const auto me = static_cast<std::size_t>(rank_), them = static_cast<std::size_t>(peer);
+  const std::string odd = difference(operation->announcement(), sites_[me], theirs, sites_[them]);
+  if (!odd.empty()) {
+    refuse_operation(*operation, odd, peer);
+    return {};
+  }
+  operation->heard(peer, std::move(theirs));
+  if (const auto ahead = ahead_by_operation_.find(number); ahead != ahead_by_operation_.end()) {
+    ahead_bytes_[them] -= ahead->second[peer];
+    ahead->second.erase(peer);
+    if (ahead->second.empty()) ahead_by_operation_.erase(ahead);
+  }
+  progress_ = true;
+  progress_ns_ = now_ns_;
+  return {};
+}
+
+// Every site hears every announcement, so every site refuses; the session goes on with the next operation.
+void Engine::refuse_operation(Operation& operation, const std::string& why, int peer) {
+  for (auto& link : links_)
+    if (link != nullptr) link->detach(operation.number());
+  operation.fail(refused(operation.title() + " differs between sites: " + why +
+                             "; all sites must call the same operations in the same order",
+                         peer));
+  progress_ = true;
+}
+
+bool Engine::next(int peer, OutFrame& frame) {
+  auto& ahead = ahead_bytes_[static_cast<std::size_t>(peer)];
+  for (auto& [number, operation] : operations_) {
+    if (!operation->has_next(peer)) continue;
+    const bool eager = !operation->has_heard(peer);
+    if (eager && ahead + max_payload_bytes > Early::window_bytes) return false;
+    const auto slice = operation->next(peer);
+    if (!slice) continue;
+    frame.header.kind = Kind::slice;
+    frame.header.operation = number;
+    frame.header.transfer = slice->id.transfer;
+    frame.header.offset = slice->id.offset;
+    frame.header.length = 0;
+    frame.count = slice->pieces;
+    frame.pieces = slice->bytes;
+    frame.send = slice->send;
+    for (int i = 0; i < slice->pieces; ++i)
+      frame.header.length += static_cast<std::uint32_t>(slice->bytes[static_cast<std::size_t>(i)].size());
+    if (eager) {
+      ahead += frame.header.length;
+      ahead_by_operation_[number][peer] += frame.header.length;
+    }
+    return true;
+  }
+  return false;
+}
+
+void Engine::sent(int, const OutFrame& frame) {
+  progress_ = true;
+  progress_ns_ = now_ns_;
+  Operation* operation = find(frame.header.operation);
+  if (operation == nullptr || operation->failed()) return;
+  OutSlice slice;
+  slice.id = {.transfer = frame.header.transfer, .offset = frame.header.offset};
+  slice.pieces = frame.count;
+  slice.bytes = frame.pieces;
+  slice.send = frame.send;
+  operation->sent(slice);
+}
+
+Result<ByteSpan> Engine::place(int peer, const Header& header) {
+  auto& watermark = watermarks_[static_cast<std::size_t>(peer)];
+  watermark = std::max(watermark, header.watermark);
+  const ByteSpan discard = ByteSpan(discard_).first(header.length);
+  if (!failed_.ok()) return discard;
+  if (header.operation >= next_operation_) {
+    if (header.operation > next_operation_ + Early::max_operations_ahead)
+      return wire_error("it sent data of an operation that is too far ahead", peer);
+    return early_->place(peer, header);
+  }
+  Operation* operation = find(header.operation);
+  if (operation == nullptr) return wire_error("it sent data of an operation that is over", peer);
+  if (operation->failed()) return discard;
+  return operation->place(peer, {.transfer = header.transfer, .offset = header.offset}, header.length);
+}
+
+Status Engine::arrived(int peer, const Header& header) {
+  progress_ = true;
+  progress_ns_ = now_ns_;
+  if (!failed_.ok()) return {};
+  Operation* operation = find(header.operation);
+  if (early_->holds(peer, header)) {
+    if (header.operation >= next_operation_) {
+      early_->arrived(peer, header);
+      return {};
+    }
+    Early::Slice slice = early_->take(peer, header);
+    return operation == nullptr ? Status{} : deliver(*operation, std::move(slice));
+  }
+  if (operation == nullptr || operation->failed()) return {};
+  return operation->arrived(peer, {.transfer = header.transfer, .offset = header.offset});
+}
+
+Status Engine::deliver(Operation& operation, Early::Slice slice) {
+  if (operation.failed()) return {};
+  const SliceId id{.transfer = slice.header.transfer, .offset = slice.header.offset};
+  auto place = operation.place(slice.peer, id, slice.header.length);
+  if (!place.ok()) return place.status();
+  std::copy_n(slice.bytes.get(), slice.header.length, place->data());
+  return operation.arrived(slice.peer, id);
+}
+
+Status Engine::control(int peer, Message message) {
+  const Header& header = message.header;
+  auto& watermark = watermarks_[static_cast<std::size_t>(peer)];
+  watermark = std::max(watermark, header.watermark);
+  switch (header.kind) {
+    case Kind::heartbeat:
+    case Kind::goodbye:
+      return {};
+    case Kind::abort:
+      return heed_abort(message.payload);
+    case Kind::announce:
+      break;
+    default:
+      return wire_error("it sent a frame that has no place between sites");
+  }
+  if (!failed_.ok() || phase_ == Phase::closing) return {};
+  auto theirs = parse_announcement(message.payload);
+  if (!theirs.ok()) return theirs.status();
+  if (header.operation < next_operation_) return hear(peer, header.operation, std::move(*theirs));
+  if (header.operation > next_operation_ + Early::max_operations_ahead)
+    return wire_error("it announced an operation that is too far ahead");
+  return early_->announce(peer, header.operation, std::move(*theirs));
+}
+
+// Another site's session failed; ours fails for the same reason, and needs to tell nobody.
+Status Engine::heed_abort(ByteView payload) {
+  Reader in(payload);
+  const auto code = in.get<std::uint8_t>();
+  const auto culprit = in.get<std::int16_t>();
+  std::string text = in.get_text();
+  if (!in.ended() || code == 0 || code > static_cast<std::uint8_t>(Code::internal_error) ||
+      culprit >= static_cast<int>(sites_.size()))
+    return wire_error("it gave up with a reason that makes no sense");
+  if (culprit == rank_) text = "the other sites gave this site up: " + text;
+  fail({static_cast<Code>(code), culprit, std::move(text)}, false);
+  return {};
+}
+
+}  // namespace isthmus

@@ -1,0 +1,1 @@
+"""Arithmetic: everything that touches numbers, for every device. Needs NumPy alone."""

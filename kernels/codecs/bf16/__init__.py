@@ -1,0 +1,1 @@
+"""bf16: the upper half of each float32, rounded to nearest even."""

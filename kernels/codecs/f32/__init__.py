@@ -1,0 +1,1 @@
+"""f32: the elements as they are."""

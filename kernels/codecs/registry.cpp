@@ -1,0 +1,121 @@
+// The table of codecs and the choice of instruction set. The only place that asks what the
+// processor can do.
+#include <array>
+#include <bit>
+
+#include "codecs/codec.hpp"
+
+namespace isthmus::codecs {
+
+// Each codec's folder defines one function of the codec's name, which fills in its row.
+#define ISTHMUS_CODEC(id, name) Codec name(Isa isa);
+#include "codecs/codecs.def"
+#undef ISTHMUS_CODEC
+
+namespace {
+
+constexpr Id ids[] = {
+#define ISTHMUS_CODEC(id, name) Id::name,
+#include "codecs/codecs.def"
+#undef ISTHMUS_CODEC
+};
+constexpr std::size_t codec_count = std::size(ids);
+
+constexpr bool ids_are_unique() {
+  for (std::size_t i = 0; i < codec_count; ++i) {
+    for (std::size_t j = 0; j < i; ++j) {
+      if (ids[i] == ids[j]) return false;
+    }
+  }
+  return true;
+}
+static_assert(ids_are_unique(), "two codecs share an id");
+
+using Table = std::array<Codec, codec_count>;
+
+Table table_for(Isa isa) {
+  return {
+#define ISTHMUS_CODEC(id, name) name(isa),
+#include "codecs/codecs.def"
+#undef ISTHMUS_CODEC
+  };
+}
+
+// FNV-1a, 64 bits (Fowler, Noll, Vo).
+class Hash {
+ public:
+  void add(std::byte byte) {
+    value_ = (value_ ^ std::to_integer<std::uint64_t>(byte)) * 0x100000001b3U;
+  }
+  void add(std::span<const std::byte> bytes) {
+    for (const std::byte byte : bytes) add(byte);
+  }
+  std::uint64_t value() const { return value_; }
+
+ private:
+  std::uint64_t value_ = 0xcbf29ce484222325U;
+};
+
+// Floats of every kind, NaN and denormal among them: what a codec makes of them is its format. Two
+// blocks of the small-block codecs and a ragged one.
+constexpr std::size_t probe_elements = 300;
+
+std::array<float, probe_elements> probe() {
+  std::array<float, probe_elements> values{};
+  std::uint32_t state = 1;
+  for (float& value : values) {
+    state = state * 1664525U + 1013904223U;
+    value = std::bit_cast<float>(state);
+  }
+  return values;
+}
+
+}  // namespace
+
+Isa best_isa() {
+#if defined(__x86_64__)
+  if (__builtin_cpu_supports("avx2")) return Isa::avx2;
+#endif
+  return Isa::portable;
+}
+
+std::span<const Codec> all(Isa isa) {
+  static const Table portable = table_for(Isa::portable);
+  static const Table avx2 = table_for(Isa::avx2);
+  return isa == Isa::avx2 ? avx2 : portable;
+}
+
+std::span<const Codec> all() {
+  static const std::span<const Codec> best = all(best_isa());
+  return best;
+}
+
+const Codec* find(std::string_view name) {
+  for (const Codec& codec : all()) {
+    if (codec.name == name) return &codec;
+  }
+  return nullptr;
+}
+
+const Codec* find(Id id) {
+  for (const Codec& codec : all()) {
+    if (codec.id == id) return &codec;
+  }
+  return nullptr;
+}
+
+std::uint64_t table_hash() {
+  const std::array<float, probe_elements> values = probe();
+  std::array<std::byte, 2 * sizeof(values)> wire;  // no codec doubles the size of what it is given
+  Hash hash;
+  for (const Codec& codec : all(Isa::portable)) {
+    hash.add(static_cast<std::byte>(codec.id));
+    hash.add(std::as_bytes(std::span(codec.name)));
+    const std::span<std::byte> used = std::span(wire).first(codec.wire_size(values.size()));
+    codec.encode(values, used);
+    hash.add(used);
+  }
+  return hash.value();
+}
+
+}  // namespace isthmus::codecs

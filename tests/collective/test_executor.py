@@ -1,0 +1,320 @@
+"""Executors of a whole world in memory: slices change places under a seed, results are compared bit for bit."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from isthmus import _core
+
+Floats = NDArray[np.float32]
+
+SLICE = 64
+SIZES = (1, 2, 5, SLICE, SLICE + 1, 1000, 9 * SLICE * 8 + 17)
+
+
+def to_bf16(x: Floats) -> bytes:
+    bits = x.view(np.uint32)
+    return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16).tobytes()
+
+
+def from_bf16(wire: bytes) -> Floats:
+    return (np.frombuffer(wire, np.uint16).astype(np.uint32) << 16).view(np.float32)
+
+
+def encode(codec: str, x: Floats) -> bytes:
+    return x.tobytes() if codec == "f32" else to_bf16(x)
+
+
+def decode(codec: str, wire: bytes) -> Floats:
+    return np.frombuffer(wire, np.float32) if codec == "f32" else from_bf16(wire)
+
+
+@dataclass(frozen=True)
+class Case:
+    algorithm: str
+    inputs: list[Floats]
+    up: str = "f32"
+    down: str = "f32"
+    weights: tuple[float, ...] = ()
+    mean: bool = True
+    root: int = 0
+
+    def decoded(self) -> list[Floats]:
+        return [decode(self.up, encode(self.up, x)) for x in self.inputs]
+
+    def executors(self) -> list[_core.Executor]:
+        return [
+            _core.Executor(
+                self.algorithm,
+                rank=rank,
+                world=len(self.inputs),
+                wire=encode(self.up, x),
+                elements=x.size,
+                up=self.up,
+                down=self.down,
+                weights=self.weights,
+                mean=self.mean,
+                slice_elements=SLICE,
+                root=self.root,
+            )
+            for rank, x in enumerate(self.inputs)
+        ]
+
+
+def inputs_of(world: int, elements: int, seed: int) -> list[Floats]:
+    random_numbers = np.random.default_rng(seed)
+    scales = 10.0 ** random_numbers.integers(-3, 4, size=(world, 1))
+    made = (random_numbers.standard_normal((world, elements)) * scales).astype(np.float32)
+    made[random_numbers.random(made.shape) < 0.1] = np.float32(-0.0)
+    return list(made)
+
+
+class Net:
+    """Carries slices between executors in an order that only the seed knows.
+
+    A slice passes through three moments, and other slices come between them: handed out, placed, arrived.
+    """
+
+    def __init__(self, executors: list[_core.Executor], seed: int) -> None:
+        self.executors = executors
+        self.random = random.Random(seed)
+        self.out: list[tuple[int, int, _core.Slice]] = []
+        self.placed: list[tuple[int, int, _core.Slice]] = []
+
+    def run(self) -> list[Floats]:
+        for executor in self.executors:
+            executor.start()
+        while self.step():
+            pass
+        for rank, executor in enumerate(self.executors):
+            assert executor.output_ready() and executor.finished() and executor.input_free()
+            assert not any(executor.waits_for(peer) for peer in range(len(self.executors)))
+            assert not any(executor.has_next(peer) for peer in range(len(self.executors))), rank
+        return [executor.output() for executor in self.executors]
+
+    def step(self) -> bool:
+        world = range(len(self.executors))
+        pull = [(r, p) for r in world for p in world if self.executors[r].has_next(p)]
+        moves = [self.pull] * bool(pull) + [self.place] * bool(self.out)
+        moves += [self.arrive] * bool(self.placed)
+        if not moves:
+            return False
+        self.pairs = pull
+        self.random.choice(moves)()
+        return True
+
+    def pull(self) -> None:
+        source, target = self.random.choice(self.pairs)
+        piece = self.executors[source].next(target)
+        assert piece is not None and not self.executors[source].finished()
+        self.out.append((source, target, piece))
+
+    def place(self) -> None:
+        source, target, piece = self.out.pop(self.random.randrange(len(self.out)))
+        wire = piece.wire()
+        self.executors[source].sent(piece)
+        assert self.executors[target].waits_for(source)
+        memory = self.executors[target].place(source, piece.transfer, piece.offset, len(wire))
+        memory.cast("B")[:] = wire
+        self.placed.append((source, target, piece))
+
+    def arrive(self) -> None:
+        source, target, piece = self.placed.pop(self.random.randrange(len(self.placed)))
+        self.executors[target].arrived(source, piece.transfer, piece.offset)
+
+
+def roster_sum(case: Case) -> Floats:
+    """Terms in rank order, every product, sum and quotient rounded to float32."""
+    terms = case.decoded()
+    weights = [np.float32(weight) for weight in case.weights] or [np.float32(1)] * len(terms)
+    if case.mean and len(set(weights)) == 1:
+        weights = [np.float32(1)] * len(terms)
+    total, divisor = weights[0] * terms[0], weights[0]
+    for weight, term in zip(weights[1:], terms[1:], strict=True):
+        total = total + weight * term
+        divisor = np.float32(divisor + weight)
+    return (total / divisor if case.mean else total).astype(np.float32)
+
+
+def assert_all_bits_equal(results: list[Floats], expected: Floats | None = None) -> None:
+    reference = results[0] if expected is None else expected
+    for rank, result in enumerate(results):
+        different = np.flatnonzero(result.view(np.uint32) != reference.view(np.uint32))
+        assert different.size == 0, f"rank {rank} differs at {different[:5]}"
+
+
+def uneven(world: int) -> tuple[float, ...]:
+    return tuple(0.1 + 1.7 * rank for rank in range(world))
+
+
+@pytest.mark.parametrize("mean", [True, False], ids=["mean", "sum"])
+@pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
+@pytest.mark.parametrize("algorithm", ["direct", "gather"])
+@pytest.mark.parametrize("world", range(1, 9))
+def test_f32_is_the_roster_order_sum_bit_for_bit(
+    world: int, algorithm: str, weighted: bool, mean: bool
+) -> None:
+    for seed, elements in enumerate(SIZES):
+        weights = uneven(world) if weighted else ()
+        case = Case(algorithm, inputs_of(world, elements, seed), weights=weights, mean=mean)
+        assert_all_bits_equal(Net(case.executors(), seed).run(), roster_sum(case))
+
+
+@pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
+@pytest.mark.parametrize("world", range(1, 9))
+def test_a_ring_ends_alike_everywhere_and_within_rounding(world: int, weighted: bool) -> None:
+    for seed, elements in enumerate(SIZES):
+        weights = uneven(world) if weighted else ()
+        case = Case("ring", inputs_of(world, elements, seed), weights=weights)
+        results = Net(case.executors(), seed).run()
+        assert_all_bits_equal(results)
+        bound = 1e-6 * world * np.max(np.abs(case.inputs), axis=0)
+        assert np.all(np.abs(results[0] - roster_sum(case)) <= bound + 1e-30)
+
+
+@pytest.mark.parametrize("codecs", [("bf16", "bf16"), ("bf16", "f32"), ("f32", "bf16")], ids=str)
+@pytest.mark.parametrize("algorithm", ["direct", "gather", "ring"])
+@pytest.mark.parametrize("world", [1, 2, 3, 5, 8])
+def test_lossy_codecs_end_alike_everywhere(
+    world: int, algorithm: str, codecs: tuple[str, str]
+) -> None:
+    up, down = codecs
+    for seed, elements in enumerate(SIZES):
+        case = Case(
+            algorithm, inputs_of(world, elements, seed), up=up, down=down, weights=uneven(world)
+        )
+        results = Net(case.executors(), seed).run()
+        assert_all_bits_equal(results)
+        expected = roster_sum(case)
+        if algorithm == "direct" and world > 1:
+            expected = decode(down, encode(down, expected))
+        if algorithm != "ring" or world == 1:
+            assert_all_bits_equal(results, expected)
+        bound = 2.0**-8 * world * np.max(np.abs(case.decoded()), axis=0)
+        assert np.all(np.abs(results[0] - expected) <= bound + 1e-30)
+
+
+@pytest.mark.parametrize("codec", ["f32", "bf16"])
+@pytest.mark.parametrize("world", range(1, 6))
+def test_a_broadcast_is_the_roots_input_whatever_the_weights(world: int, codec: str) -> None:
+    for root in range(world):
+        inputs = inputs_of(world, 200, seed=root)
+        case = Case("broadcast", inputs, up=codec, root=root, weights=uneven(world))
+        assert_all_bits_equal(Net(case.executors(), root).run(), case.decoded()[root])
+
+
+@pytest.mark.parametrize("algorithm", ["direct", "gather", "ring"])
+def test_a_mean_of_equal_weights_is_a_plain_mean(algorithm: str) -> None:
+    inputs = inputs_of(2, 500, seed=1)
+    case = Case(algorithm, inputs, weights=(0.3, 0.3))
+    expected = ((inputs[0] + inputs[1]) / np.float32(2)).astype(np.float32)
+    assert_all_bits_equal(Net(case.executors(), 1).run(), expected)
+    alone = Case(algorithm, inputs[:1], weights=(0.3,))
+    assert_all_bits_equal(Net(alone.executors(), 1).run(), inputs[0])
+
+
+@pytest.mark.parametrize("algorithm", ["direct", "gather", "ring"])
+def test_sums_of_extreme_values_are_divided_and_not_multiplied_by_an_inverse(
+    algorithm: str,
+) -> None:
+    special = np.array([np.inf, 1e-45, 3e-45, -0.0, 3.4e38, 1.0, 5.0, 1e-38], np.float32)
+    for world in (2, 3, 4, 6):
+        case = Case(algorithm, [special, *[np.full(8, -0.0, np.float32)] * (world - 1)])
+        expected = (special / np.float32(world)).astype(np.float32)
+        assert_all_bits_equal(Net(case.executors(), world).run(), expected)
+
+
+@pytest.mark.parametrize("algorithm", ["direct", "gather", "ring"])
+def test_the_order_of_slices_does_not_change_a_bit(algorithm: str) -> None:
+    case = Case(algorithm, inputs_of(4, 1500, seed=3), weights=uneven(4))
+    first = Net(case.executors(), 0).run()
+    for seed in range(1, 30):
+        assert_all_bits_equal(Net(case.executors(), seed).run(), first[0])
+
+
+@pytest.mark.parametrize("algorithm", ["direct", "gather", "ring", "broadcast"])
+def test_an_empty_operation_is_finished_at_once(algorithm: str) -> None:
+    case = Case(algorithm, [np.empty(0, np.float32)] * 3)
+    assert all(result.size == 0 for result in Net(case.executors(), 0).run())
+
+
+def test_an_output_is_not_ready_and_an_input_not_free_before_the_peers_came() -> None:
+    left, right = Case("gather", inputs_of(2, 2 * SLICE, seed=0)).executors()
+    left.start()
+    right.start()
+    slices = []
+    while (piece := right.next(0)) is not None:
+        slices.append(piece)
+    assert [piece.offset for piece in slices] == [0, SLICE]
+    for piece in slices:
+        assert not left.output_ready() and not left.input_free() and left.waits_for(1)
+        left.place(1, piece.transfer, piece.offset, 4 * SLICE).cast("B")[:] = piece.wire()
+        left.arrived(1, piece.transfer, piece.offset)
+    assert left.output_ready() and not left.finished() and not left.waits_for(1)
+    assert not left.input_free(), "its own slices are not sent"
+    while (piece := left.next(1)) is not None:
+        assert not left.finished()
+        left.sent(piece)
+    assert left.finished() and left.input_free()
+
+
+HOSTILE = {
+    "an unknown transfer": (1, 77, 0, 4 * SLICE, "no such transfer"),
+    "a huge transfer": (1, 2**32 - 1, 0, 4 * SLICE, "no such transfer"),
+    "a misaligned offset": (1, 0, 1, 4 * SLICE, f"offset 1: expected a multiple of {SLICE}"),
+    "an offset past the end": (1, 0, 64 * SLICE, 4 * SLICE, "expected a multiple of .* below"),
+    "a huge offset": (1, 0, 2**64 - SLICE, 4 * SLICE, "expected a multiple of .* below"),
+    "too few bytes": (1, 0, 0, 4 * SLICE - 1, f"{4 * SLICE - 1} bytes: expected {4 * SLICE}"),
+    "too many bytes": (1, 0, 0, 2**63, f"expected {4 * SLICE}"),
+    "no bytes": (1, 0, 0, 0, "0 bytes: expected"),
+    "a slice from oneself": (0, 0, 0, 4 * SLICE, "no such transfer"),
+    "a slice from nobody": (3, 0, 0, 4 * SLICE, "expected ranks below 3"),
+    "a slice from rank -1": (-1, 0, 0, 4 * SLICE, "expected ranks below 3"),
+}
+
+
+@pytest.mark.parametrize("hostile", HOSTILE.values(), ids=HOSTILE.keys())
+@pytest.mark.parametrize("algorithm", ["direct", "gather"])
+def test_a_hostile_slice_is_refused_by_name_and_the_operation_ends_well(
+    algorithm: str, hostile: tuple[int, int, int, int, str]
+) -> None:
+    peer, transfer, offset, size, text = hostile
+    case = Case(algorithm, inputs_of(3, 12 * SLICE, seed=5))
+    executors = case.executors()
+    with pytest.raises(ValueError, match=f"rank {peer} .*{text}"):
+        executors[0].place(peer, transfer, offset, size)
+    with pytest.raises(ValueError, match=f"rank {peer} .*transfer {transfer} at offset {offset}"):
+        executors[0].arrived(peer, transfer, offset)
+    results = Net(executors, 5).run()
+    with pytest.raises(ValueError, match=f"rank {peer} "):
+        executors[0].place(peer, transfer, offset, size)
+    assert_all_bits_equal(results, roster_sum(case))
+
+
+@pytest.mark.parametrize("algorithm", ["direct", "gather", "ring"])
+def test_a_slice_that_comes_twice_or_out_of_turn_is_refused(algorithm: str) -> None:
+    case = Case(algorithm, inputs_of(3, 12 * SLICE, seed=6))
+    executors = case.executors()
+    for executor in executors:
+        executor.start()
+    piece = executors[2].next(0)
+    assert piece is not None
+    name = (2, piece.transfer, piece.offset)
+    with pytest.raises(ValueError, match="expected to place it first"):
+        executors[0].arrived(*name)
+    executors[0].place(*name, len(piece.wire())).cast("B")[:] = piece.wire()
+    with pytest.raises(ValueError, match="rank 2 .*got it again"):
+        executors[0].place(*name, len(piece.wire()))
+    executors[0].arrived(*name)
+    executors[2].sent(piece)
+    for refused in (lambda: executors[0].arrived(*name), lambda: executors[0].place(*name, 256)):
+        with pytest.raises(ValueError, match="rank 2 .*got it again"):
+            refused()
+    results = Net(executors, 6).run()
+    assert_all_bits_equal(results)
+    assert np.allclose(results[0], roster_sum(case), rtol=1e-5, atol=1e-2)

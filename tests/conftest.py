@@ -1,0 +1,15 @@
+"""What all tests share: tests that need the WAN emulator are skipped aloud where it cannot run."""
+
+import pytest
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    wan = [item for item in items if item.get_closest_marker("wan")]
+    if not wan:
+        return
+    from isthmus.wan import why_not
+
+    reason = why_not()
+    if reason:
+        for item in wan:
+            item.add_marker(pytest.mark.skip(reason=reason))
