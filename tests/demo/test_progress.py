@@ -4,7 +4,6 @@ import io
 from pathlib import Path
 
 from demo_steps import make_record, make_steps
-
 from isthmus.demo import record
 from isthmus.demo.progress import Progress, bar, size, status
 

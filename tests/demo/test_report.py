@@ -6,7 +6,6 @@ from xml.etree import ElementTree
 
 import pytest
 from demo_steps import make_steps
-
 from isthmus.demo.report import Run, render
 from isthmus.demo.svg import Bar, Line, bar_chart, line_chart, ticks
 

@@ -1,7 +1,9 @@
-"""Real text without downloads: the sources of Python's own standard library, tokenized on the spot.
+"""Real text without downloads: the sources of Python's own standard library, tokenized on the
+spot.
 
-The files are dealt to the ranks before anything is tokenized, so no text is in two shards and a site's data stays
-in that site. Only the vocabulary is common to all; it is learnt from the first site's shard.
+The files are dealt to the ranks before anything is tokenized, so no text is in two shards and a
+site's data stays in that site. Only the vocabulary is common to all; it is learnt from the first
+site's shard.
 """
 
 from __future__ import annotations
@@ -14,9 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
-
 from isthmus.demo.topology import SITES, WORLD, seat, tokens_file
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -39,10 +40,13 @@ class Corpus:
 
 
 def corpus_files(root: Path | None = None) -> list[Path]:
-    """The standard library's sources, in an order that mixes its packages and is the same in every run."""
+    """The standard library's sources, in an order that mixes its packages and is the same in every
+    run."""
     root = root or Path(sysconfig.get_path("stdlib"))
     files = [p for p in root.rglob("*.py") if not _LEFT_OUT & set(p.relative_to(root).parts)]
-    return sorted(files, key=lambda p: hashlib.sha256(p.relative_to(root).as_posix().encode()).digest())
+    return sorted(
+        files, key=lambda p: hashlib.sha256(p.relative_to(root).as_posix().encode()).digest()
+    )
 
 
 def deal(files: Sequence[Path], *, seats: int) -> list[list[Path]]:
@@ -92,10 +96,14 @@ def prepare(folder: Path, *, shard_bytes: int = SHARD_BYTES) -> Corpus:
     shards = deal(corpus_files(), seats=WORLD)
     if not all(shards):
         raise RuntimeError(
-            f"too little text: {sysconfig.get_path('stdlib')} has no Python sources for {WORLD} ranks;"
+            f"too little text: {sysconfig.get_path('stdlib')} has no sources for {WORLD} ranks;"
             " install Python with its standard library's sources"
         )
-    first = [text for shard in shards[: SITES[0].ranks] for text in read_text(shard, limit_bytes=shard_bytes)]
+    first = [
+        text
+        for shard in shards[: SITES[0].ranks]
+        for text in read_text(shard, limit_bytes=shard_bytes)
+    ]
     tokenizer = train_tokenizer(first)
     tokenizer.save(str(folder / "tokenizer.json"))
     files = text_bytes = tokens = 0
@@ -111,7 +119,8 @@ def prepare(folder: Path, *, shard_bytes: int = SHARD_BYTES) -> Corpus:
 
 
 def batch(tokens: Tokens, *, step: int, seat: int, rows: int, length: int) -> NDArray[np.int64]:
-    """The rank's input of one step: rows by (length + 1) tokens, the same whatever carries the gradients."""
+    """The rank's input of one step: rows by (length + 1) tokens, the same whatever carries the
+    gradients."""
     rng = np.random.default_rng((7, seat, step))
     starts = rng.integers(0, len(tokens) - length - 1, size=rows)
     return np.stack([tokens[s : s + length + 1] for s in starts]).astype(np.int64)

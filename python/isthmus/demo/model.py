@@ -6,9 +6,8 @@ import hashlib
 from dataclasses import dataclass
 
 import torch
-from transformers import GPT2Config, GPT2LMHeadModel
-
 from isthmus.demo.data import VOCABULARY
+from transformers import GPT2Config, GPT2LMHeadModel
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Progress that reads well in a terminal (one line that moves) and in a log (a line now and then)."""
+"""Progress for a terminal (one line that moves) and for a log (a line now and then)."""
 
 from __future__ import annotations
 

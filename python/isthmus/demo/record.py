@@ -1,7 +1,7 @@
 """What a rank notes of each step, and what the steps of all ranks say together.
 
-A rank writes one JSON line a step; whoever wants to show progress or a report reads the files. Nothing of this
-crosses the WAN.
+A rank writes one JSON line a step; whoever wants to show progress or a report reads the files.
+Nothing of this crosses the WAN.
 """
 
 from __future__ import annotations
@@ -11,15 +11,16 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-# Iteration 0 is one bucket with the whole model and iteration 1 follows the rebuilding of DDP's buckets.
+# Iteration 0 is one bucket with the whole model; iteration 1 follows DDP's rebuilding of buckets.
 WARM_UP = 2
 
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """One rank, one step. `compute_s` ends when the last gradient is ready; the rest of `step_s` is waiting for the
-    sum of the gradients, and the optimizer. `wan_bytes`: what the rank's site sent in this step; None where it
-    cannot be told, and at all but the first rank of a site."""
+    """One rank, one step. `compute_s` ends when the last gradient is ready; the rest of `step_s`
+    is waiting for the sum of the gradients, and the optimizer. `wan_bytes`: what the rank's
+    site sent in this step; None where it cannot be told, and at all but the first rank of a
+    site."""
 
     step: int
     loss: float

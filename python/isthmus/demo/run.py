@@ -1,4 +1,5 @@
-"""`isthmus demo`: set up, train with isthmus, train the same steps with plain gloo, compare, report."""
+"""`isthmus demo`: set up, train with isthmus, train the same steps with plain gloo, compare,
+report."""
 
 from __future__ import annotations
 
@@ -31,13 +32,21 @@ class Outcome:
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     ap = argparse.ArgumentParser(prog="isthmus demo", description=__doc__)
-    ap.add_argument("--out", type=Path, default=Path("demo-out"), help="folder for logs and the report")
+    ap.add_argument(
+        "--out", type=Path, default=Path("demo-out"), help="folder for logs and the report"
+    )
     ap.add_argument("--steps", type=int, default=40)
-    ap.add_argument("--plain-steps", type=int, help="steps of plain gloo (default: the same; 0: none)")
+    ap.add_argument(
+        "--plain-steps", type=int, help="steps of plain gloo (default: the same; 0: none)"
+    )
     ap.add_argument("--codec", default="f32")
     ap.add_argument("--rtt-ms", type=float, default=80.0, help="round trip between any two sites")
-    ap.add_argument("--site-mbit", type=float, default=200.0, help="each site's uplink and downlink")
-    ap.add_argument("--loopback", action="store_true", help="no emulated WAN, also where one can be made")
+    ap.add_argument(
+        "--site-mbit", type=float, default=200.0, help="each site's uplink and downlink"
+    )
+    ap.add_argument(
+        "--loopback", action="store_true", help="no emulated WAN, also where one can be made"
+    )
     ap.add_argument("--rows", type=int, default=4, help="texts in each rank's batch")
     ap.add_argument("--size", choices=("demo", "tiny"), default="demo", help="of the model")
     ap.add_argument("--shard-bytes", type=int, default=data.SHARD_BYTES, help="text of each rank")
@@ -71,14 +80,22 @@ def one_run(name: str, options: argparse.Namespace, wan: Wan | None) -> Outcome:
     plain = name == "gloo"
     folder = (options.out / name).resolve()
     total = options.plain_steps if plain else options.steps
-    arguments = [f"--data={(options.out / 'data').resolve()}", f"--out={folder}", f"--steps={total}"]
+    arguments = [
+        f"--data={(options.out / 'data').resolve()}",
+        f"--out={folder}",
+        f"--steps={total}",
+    ]
     arguments += [f"--rows={options.rows}", f"--size={options.size}", f"--codec={options.codec}"]
     files = [
-        topology.records_file(folder, i, r) for i, s in enumerate(topology.SITES) for r in range(s.ranks)
+        topology.records_file(folder, i, r)
+        for i, s in enumerate(topology.SITES)
+        for r in range(s.ranks)
     ]
     progress = Progress(name, total)
     begin = time.monotonic()
-    with World(folder, plain=plain, arguments=arguments, wan=wan, timeout_s=options.timeout) as world:
+    with World(
+        folder, plain=plain, arguments=arguments, wan=wan, timeout_s=options.timeout
+    ) as world:
         try:
             while world.running():
                 progress.update(record.merge([record.read(f) for f in files]))
@@ -128,8 +145,13 @@ def compare(ours: Outcome, gloo: Outcome) -> None:
     print(f"isthmus trains {mine / theirs:.2f} times as many tokens/s as plain gloo DDP")
     last = len(gloo.steps) - 1
     if len(gloo.steps) < len(ours.steps):
-        print(f"gloo ran {len(gloo.steps)} of the {len(ours.steps)} steps; losses are compared there")
-    print(f"loss at step {last + 1}: isthmus {ours.steps[last].loss:.4f}, gloo {gloo.steps[last].loss:.4f}")
+        print(
+            f"gloo ran {len(gloo.steps)} of the {len(ours.steps)} steps; losses are compared there"
+        )
+    print(
+        f"loss at step {last + 1}: isthmus {ours.steps[last].loss:.4f},"
+        f" gloo {gloo.steps[last].loss:.4f}"
+    )
 
 
 def facts(options: argparse.Namespace, sentence: str, corpus: data.Corpus) -> dict[str, str]:
@@ -175,16 +197,24 @@ def demo(options: argparse.Namespace) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit status: 0, or 1 when a run failed or the sites differ, 2 for bad usage, 130 after Ctrl-C."""
+    """Exit status: 0, or 1 when a run failed or the sites differ, 2 for bad usage, 130 after
+    Ctrl-C."""
     options = parse(argv)
-    missing = [m for m in ("torch", "transformers", "tokenizers") if importlib.util.find_spec(m) is None]
+    missing = [
+        m for m in ("torch", "transformers", "tokenizers") if importlib.util.find_spec(m) is None
+    ]
     if missing:
-        print(f"isthmus demo needs {', '.join(missing)}: pip install 'isthmus[demo]'", file=sys.stderr)
+        print(
+            f"isthmus demo needs {', '.join(missing)}: pip install 'isthmus[demo]'", file=sys.stderr
+        )
         return 2
     try:
         return demo(options)
     except RunFailed as error:
-        print(f"\nisthmus demo: a site failed; its last words (more in {options.out}/):\n{error}", file=sys.stderr)
+        print(
+            f"\nisthmus demo: a site failed; its last words (more in {options.out}/):\n{error}",
+            file=sys.stderr,
+        )
         return 1
     except KeyboardInterrupt:
         print("\nstopped; all sites' processes have ended", file=sys.stderr)

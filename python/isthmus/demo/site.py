@@ -1,7 +1,7 @@
 """The launcher of one site: what a user would type in that cloud, as one torchrun.
 
-Runs inside the site's namespace (or on loopback), where WAN_SITE, WAN_SITES and WAN_ADDRS say which site it is and
-where the others are. Becomes torchrun, with the site's log as its output.
+Runs inside the site's namespace (or on loopback), where WAN_SITE, WAN_SITES and WAN_ADDRS say
+which site it is and where the others are. Becomes torchrun, with the site's log as its output.
 """
 
 from __future__ import annotations

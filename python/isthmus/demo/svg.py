@@ -1,6 +1,8 @@
-"""Two small charts as inline SVG: lines over time, and stacked bars. Pure functions from numbers to text.
+"""Two small charts as inline SVG: lines over time, and stacked bars. Pure functions from numbers
+to text.
 
-Colours and letters come from the page's style sheet (classes c0, c1, …), so that light and dark are decided there.
+Colours and letters come from the page's style sheet (classes c0, c1, …), so that light and dark
+are decided there.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ def ticks(low: float, high: float, *, about: int = 5) -> list[float]:
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(power * m for m in (1, 2, 5, 10) if power * m >= raw * 0.999)
     first = math.ceil(low / step - 1e-9)
-    return [i * step for i in range(first, int(math.floor(high / step + 1e-9)) + 1)]
+    return [i * step for i in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
 def number(value: float) -> str:
@@ -62,12 +64,19 @@ def line_chart(lines: Sequence[Line], *, x_name: str, y_name: str, height: int =
     out = []
     for tick in ticks(y_low, y_high):
         _, y = at(0, tick)
-        out.append(f'<line class="grid" x1="{left}" x2="{WIDTH - right}" y1="{y:.1f}" y2="{y:.1f}"/>')
+        out.append(
+            f'<line class="grid" x1="{left}" x2="{WIDTH - right}" y1="{y:.1f}" y2="{y:.1f}"/>'
+        )
         out.append(f'<text x="{left - 8}" y="{y + 5:.1f}" text-anchor="end">{number(tick)}</text>')
     for tick in ticks(0, x_high):
         x, _ = at(tick, y_low)
-        out.append(f'<text x="{x:.1f}" y="{height - bottom + 22}" text-anchor="middle">{number(tick)}</text>')
-    out.append(f'<text x="{WIDTH - right}" y="{height - 6}" text-anchor="end">{escape(x_name)}</text>')
+        out.append(
+            f'<text x="{x:.1f}" y="{height - bottom + 22}" text-anchor="middle">'
+            f"{number(tick)}</text>"
+        )
+    out.append(
+        f'<text x="{WIDTH - right}" y="{height - 6}" text-anchor="end">{escape(x_name)}</text>'
+    )
     out.append(f'<text x="{left - 8}" y="14" text-anchor="end">{escape(y_name)}</text>')
     for line in lines:
         places = [at(x, y) for x, y in line.points]
@@ -83,7 +92,8 @@ def line_chart(lines: Sequence[Line], *, x_name: str, y_name: str, height: int =
 
 
 def bar_chart(bars: Sequence[Bar]) -> str:
-    """Horizontal bars from a common zero, each with its name above and its label at the end of the name's line."""
+    """Horizontal bars from a common zero, each with its name above and its label at the end of the
+    name's line."""
     row, thick = 58, 22
     longest = max((sum(length for _, length, _ in b.parts) for b in bars), default=0) or 1.0
     out = []
@@ -94,8 +104,8 @@ def bar_chart(bars: Sequence[Bar]) -> str:
         for style, length, what in b.parts:
             width = length / longest * WIDTH
             out.append(
-                f'<rect class="fill {style}" x="{x:.1f}" y="{y + 28}" width="{max(width - 1, 0):.1f}"'
-                f' height="{thick}" rx="2"><title>{escape(what)}</title></rect>'
+                f'<rect class="fill {style}" x="{x:.1f}" y="{y + 28}"'
+                f' width="{max(width - 1, 0):.1f}" height="{thick}" rx="2"><title>{escape(what)}</title></rect>'
             )
             x += width
     return frame(out, row * len(bars), "bars of " + ", ".join(b.name for b in bars))

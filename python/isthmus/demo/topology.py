@@ -1,7 +1,7 @@
 """Who takes part in the demo: the sites, their ranks, and where each finds its files.
 
-Everything here is a plain value, so that the orchestration, the launcher of a site and the training script agree
-without talking to each other.
+Everything here is a plain value, so that the orchestration, the launcher of a site and the
+training script agree without talking to each other.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
-"""What every rank of the demo runs under torchrun: an ordinary DDP script, and the two lines of isthmus.
+"""What every rank of the demo runs under torchrun: an ordinary DDP script, and the two lines of
+isthmus.
 
-With --plain the same script is one ordinary gloo world across all sites, and the two lines are left out.
+With --plain the same script is one ordinary gloo world across all sites, and the two lines are
+left out.
 """
 
 from __future__ import annotations
@@ -13,16 +15,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import isthmus
 import numpy as np
 import torch
 import torch.distributed as dist
-from torch.nn.functional import cross_entropy
-from torch.nn.parallel import DistributedDataParallel
-
-import isthmus
 from isthmus.demo import data, topology
 from isthmus.demo.model import SIZES, build, digest
 from isthmus.demo.record import Record
+from torch.nn.functional import cross_entropy
+from torch.nn.parallel import DistributedDataParallel
 
 
 def train(options: argparse.Namespace, site: int, local_rank: int) -> None:
@@ -59,11 +60,15 @@ def train(options: argparse.Namespace, site: int, local_rank: int) -> None:
     gather_digests(options, digest(model.module), None if options.plain else session)
     if not options.plain:
         session.close()
+    # gloo's threads need the GIL to let go of the tensors gathered last, and the group's destructor
+    # joins them while it holds the GIL: one more operation without Python tensors comes between.
+    dist.barrier()
     dist.destroy_process_group()
 
 
 def gather_digests(options: argparse.Namespace, mine: str, session: Any) -> None:
-    """Write what all ranks of all sites hold; with isthmus it travels over the session, so each site has seen it."""
+    """Write what all ranks of all sites hold; with isthmus it travels over the session, so each
+    site has seen it."""
     here: list[Any] = [None] * dist.get_world_size()
     dist.all_gather_object(here, mine)
     if session is None:
@@ -113,7 +118,7 @@ class Stopwatch:
 
 
 def sent_bytes() -> int | None:
-    """What this site has sent into the emulated WAN, TCP and IP headers included; None on loopback."""
+    """What this site has sent into the emulated WAN, headers included; None on loopback."""
     for line in Path("/proc/self/net/dev").read_text().splitlines():
         name, _, counters = line.partition(":")
         if name.strip() == "tun0":

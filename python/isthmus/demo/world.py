@@ -1,6 +1,8 @@
-"""The processes of one run: three sites over the emulated WAN, or on loopback where none can be made.
+"""The processes of one run: three sites over the emulated WAN, or on loopback where none can be
+made.
 
-A World owns every process that it starts; leaving the `with` block ends them all, whatever happened inside.
+A World owns every process that it starts; leaving the `with` block ends them all, whatever
+happened inside.
 """
 
 from __future__ import annotations
@@ -28,7 +30,8 @@ class RunFailed(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Wan:
-    """The emulated network: round trip between any two sites, and what a site sends and receives in all."""
+    """The emulated network: round trip between any two sites, and what a site sends and receives
+    in all."""
 
     rtt_ms: float
     site_mbit: float
@@ -44,7 +47,7 @@ def free_port() -> int:
 def wan_line(wan: Wan, *, stats: Path, timeout_s: float) -> list[str]:
     """The emulator's command line, up to the command that each site runs."""
     return [
-        *(sys.executable, "-m", "isthmus", "wan"),
+        *(sys.executable, "-m", "isthmus.wan"),
         *("--sites", str(len(topology.SITES))),
         *("--rtt-ms", f"{wan.rtt_ms:g}"),
         *("--site-mbit", f"{wan.site_mbit:g}"),
@@ -58,7 +61,13 @@ class World:
     """One run of the training script at every site."""
 
     def __init__(
-        self, folder: Path, *, plain: bool, arguments: Sequence[str], wan: Wan | None, timeout_s: float
+        self,
+        folder: Path,
+        *,
+        plain: bool,
+        arguments: Sequence[str],
+        wan: Wan | None,
+        timeout_s: float,
     ) -> None:
         self.folder_ = folder
         self.plain_ = plain
@@ -79,7 +88,11 @@ class World:
             return self
         count = len(topology.SITES)
         for i in range(count):
-            place = {"WAN_SITE": str(i), "WAN_SITES": str(count), "WAN_ADDRS": ",".join([LOOPBACK] * count)}
+            place = {
+                "WAN_SITE": str(i),
+                "WAN_SITES": str(count),
+                "WAN_ADDRS": ",".join([LOOPBACK] * count),
+            }
             self.start_(self.site_line_, place, f"{topology.SITES[i].name}.log")
         return self
 
@@ -97,7 +110,8 @@ class World:
         self.processes_.append(process)
 
     def running(self) -> bool:
-        """False once all have ended well. Raises RunFailed as soon as one has not, or when time is up."""
+        """False once all have ended well. Raises RunFailed as soon as one has not, or when time is
+        up."""
         if any(p.poll() for p in self.processes_):
             time.sleep(1.0)  # the others' last words
             raise RunFailed(self.last_words())
@@ -106,19 +120,29 @@ class World:
         return any(p.poll() is None for p in self.processes_)
 
     def last_words(self, lines: int = 12) -> str:
-        """The ends of the logs, those with an error first, for a person who wants to know what went wrong."""
+        """The ends of the logs, those with an error first, for a person who wants to know what
+        went wrong."""
         ends = []
         for log in sorted(self.folder_.glob("*.log")):
             text = log.read_text(errors="replace").rstrip()
             if text:
                 # torchrun's own summary comes after the traceback that matters.
-                cause = text.split("torch.distributed.elastic.multiprocessing.errors.ChildFailedError")[0]
-                kept = [row for row in cause.splitlines() if "site-packages/torch/distributed" not in row]
+                cause = text.split(
+                    "torch.distributed.elastic.multiprocessing.errors.ChildFailedError"
+                )[0]
+                kept = [
+                    row
+                    for row in cause.splitlines()
+                    if "site-packages/torch/distributed" not in row
+                ]
                 ends.append(("Error" not in cause, f"{log.name}:\n  " + "\n  ".join(kept[-lines:])))
         return "\n".join(end for _, end in sorted(ends)) or "no process wrote anything"
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         for number, patience_s in ((signal.SIGTERM, 15.0), (signal.SIGKILL, 2.0)):
             alive = [p for p in self.processes_ if p.poll() is None]
@@ -131,15 +155,13 @@ class World:
 
 
 def link_bytes(folder: Path) -> dict[str, int]:
-    """Bytes that went over each link, both ways, by "aws-gcp"; empty where there was no emulator."""
+    """Bytes on each link, both ways, by "aws-gcp"; empty where there was no emulator."""
     path = folder / "links.json"
     if not path.exists():
         return {}
     total: dict[str, int] = {}
-    for pair, counts in json.loads(path.read_text()).items():
-        if "->" not in pair:
-            continue
+    for pair, counts in json.loads(path.read_text())["links"].items():
         a, b = sorted(int(end) for end in pair.split("->"))
         name = f"{topology.SITES[a].name}-{topology.SITES[b].name}"
-        total[name] = total.get(name, 0) + int(counts["bytes"])
+        total[name] = total.get(name, 0) + int(counts["sent"]["bytes"])
     return total
