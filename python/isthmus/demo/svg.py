@@ -105,7 +105,8 @@ def bar_chart(bars: Sequence[Bar]) -> str:
             width = length / longest * WIDTH
             out.append(
                 f'<rect class="fill {style}" x="{x:.1f}" y="{y + 28}"'
-                f' width="{max(width - 1, 0):.1f}" height="{thick}" rx="2"><title>{escape(what)}</title></rect>'
+                f' width="{max(width - 1, 0):.1f}" height="{thick}" rx="2">'
+                f"<title>{escape(what)}</title></rect>"
             )
             x += width
     return frame(out, row * len(bars), "bars of " + ", ".join(b.name for b in bars))
