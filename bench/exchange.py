@@ -2,8 +2,8 @@
 
     python bench/exchange.py [--ranks 2 4] [--mb 100 25 .004] [--repeats 7] [--save]
 
-Each rank is a process. The floor moves the same bytes round a ring of plain sockets, adding nothing.
-Under 1 MB a sample is 20 operations in a row.
+Each rank is a process. The floor moves the same bytes round a ring of plain sockets, adding
+nothing. Under 1 MB a sample is 20 operations in a row.
 """
 
 from __future__ import annotations

@@ -124,9 +124,9 @@ def measure(job: Job, session: Any, rank: int) -> list[dict[str, Any]]:
     for case in job.cases:
         x = torch.empty(case["elements"])
         samples: dict[str, list[dict[str, float]]] = {name: [] for name in job.libraries}
-        for turn in range(1 + max(case["repeats"].values())):
+        for turn in range(WARM_UP + max(case["repeats"].values())):
             for name in job.libraries:
-                if turn > case["repeats"][name]:
+                if turn >= WARM_UP + case["repeats"][name]:
                     continue
                 sums = name != "floor" and case["inner"] == 1
                 sample = timed(
@@ -136,7 +136,7 @@ def measure(job: Job, session: Any, rank: int) -> list[dict[str, Any]]:
                     lead_s=job.lead_s,
                     expected=world * (world + 1) / 2 if sums else 0.0,
                 )
-                if turn:  # the first warms up
+                if turn >= WARM_UP:
                     samples[name].append(sample)
         rows.append(samples)
     return rows
