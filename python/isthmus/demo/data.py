@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 VOCABULARY = 4096
-SHARD_BYTES = 750_000
+SHARD_BYTES = 500_000
 # Neither of these is prose of the standard library; some systems install none of them.
 _LEFT_OUT = {"site-packages", "dist-packages", "test", "tests", "idle_test", "__pycache__"}
 
