@@ -2,8 +2,9 @@
 
     python bench/codecs.py [--elements N] [--repeats N] [--out FILE]
 
-One JSON line for each codec, implementation and operation, then a table. All buffers are warm; memcpy copies
-as many bytes as the elements have. A fraction above 1 is possible where the wire is small.
+One JSON line for each codec, implementation and operation, then a table. All buffers are warm;
+memcpy copies as many bytes as the elements have. A fraction above 1 is possible where the wire is
+small.
 """
 
 from __future__ import annotations
@@ -39,9 +40,7 @@ def actions(codec: str, implementation: str, x: Any) -> dict[str, Callable[[], o
     out = np.zeros_like(x)
     return {
         "encode": lambda: _core.encode(codec, x, out=wire, implementation=implementation),
-        "decode": lambda: _core.decode(
-            codec, wire, x.size, out=out, implementation=implementation
-        ),
+        "decode": lambda: _core.decode(codec, wire, x.size, out=out, implementation=implementation),
         "decode_add": lambda: _core.decode_add(
             codec, wire, 0.25, out, implementation=implementation
         ),

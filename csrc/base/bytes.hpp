@@ -38,10 +38,7 @@ class Writer {
  public:
   template <Field T>
   Writer& put(T value) {
-    const std::size_t at = bytes_.size();
-    bytes_.resize(at + sizeof value);
-    store(bytes_.data() + at, value);
-    return *this;
+    return put_raw(std::as_bytes(std::span(&value, 1)));
   }
   Writer& put(std::string_view text) {  // u16 length, then the bytes; longer texts are cut
     const auto size = static_cast<std::uint16_t>(std::min<std::size_t>(text.size(), 0xffff));

@@ -88,13 +88,14 @@ py::dict dict_of(const Schedule& schedule) {
 // An executor with the memory that it works on.
 class Driven {
  public:
-  Driven(Algorithm algorithm, int root, Job job, const std::string& wire)
-      : input_(wire), output_(job.elements), world_(job.world) {
+  Driven(Algorithm algorithm, int root, Job job, std::vector<float> weights,
+         const std::string& wire)
+      : input_(wire), output_(job.elements), weights_(std::move(weights)), world_(job.world) {
     require(job.slice_elements > 0 && job.slice_elements % job.up->block == 0 &&
                 job.slice_elements % job.down->block == 0,
             "slice_elements must be a multiple of the codecs' blocks");
     require(input_.size() == job.up->wire_size(job.elements), "the wire has the wrong size");
-    require(job.weights.empty() || job.weights.size() == static_cast<std::size_t>(job.world),
+    require(weights_.empty() || weights_.size() == static_cast<std::size_t>(job.world),
             "expected one weight a rank, or none");
     const std::uint32_t block = std::lcm(job.up->block, job.down->block);
     job.schedule = make_schedule(algorithm, {job.rank, job.world, job.elements, block}, root);
@@ -115,7 +116,7 @@ class Driven {
   }
 
   void start() {
-    executor_->start();
+    executor_->start(weights_);
     require(executor_->health());
   }
 
@@ -126,6 +127,7 @@ class Driven {
  private:
   std::string input_;
   std::vector<float> output_;
+  std::vector<float> weights_;
   int world_;
   std::unique_ptr<Executor> executor_;
 };
@@ -181,10 +183,10 @@ void register_executor(py::module_& m) {
                      codec_named(up),
                      codec_named(down),
                      elements,
-                     std::move(weights),
                      mean,
                      slice_elements};
              return std::make_unique<Driven>(algorithm_named(algorithm), root, std::move(job),
+                                             std::move(weights),
                                              std::string(wire));
            }),
            py::arg("algorithm"), py::kw_only(), py::arg("rank"), py::arg("world"), py::arg("wire"),

@@ -3,7 +3,9 @@
 
 PYBIND11_MODULE(_core, m) {
   m.doc() = "isthmus, native core";
+  isthmus::register_mesh_testing(m);
   isthmus::register_codec(m);
   isthmus::register_collective(m);
+  isthmus::register_session(m);
   m.attr("__version__") = ISTHMUS_VERSION;
 }

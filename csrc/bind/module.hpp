@@ -8,5 +8,6 @@ namespace isthmus {
 void register_codec(pybind11::module_& m);
 void register_collective(pybind11::module_& m);
 void register_session(pybind11::module_& m);
+void register_mesh_testing(pybind11::module_& m);
 
 }  // namespace isthmus

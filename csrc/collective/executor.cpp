@@ -31,8 +31,8 @@ Executor::Executor(Job job, ByteView input, std::span<float> output)
 
 Executor::~Executor() = default;
 
-void Executor::start() {
-  state_->start();
+void Executor::start(std::vector<float> weights) {
+  state_->start(std::move(weights));
 }
 const Status& Executor::health() const {
   return state_->health();

@@ -39,8 +39,7 @@ struct OutSlice {
 };
 
 // REQUIRES: the schedule was made for this rank, world, elements and a block that is a multiple of
-// both codecs'; weights are none or one a rank, and for a mean they are finite and their sum is
-// above zero.
+// both codecs'.
 struct Job {
   int rank;
   int world;
@@ -48,9 +47,6 @@ struct Job {
   const codecs::Codec* up;    // inputs and partial sums
   const codecs::Codec* down;  // totals
   std::uint64_t elements;
-  // By rank; empty: all 1. For a mean, equal weights count as 1 each: the result is (x0 + x1 + ...)
-  // / world to the bit, and over one site x itself.
-  std::vector<float> weights;
   bool mean;                     // divide by the sum of the weights
   std::uint32_t slice_elements;  // a multiple of both blocks
 };
@@ -63,9 +59,10 @@ class Executor {
   Executor(Job job, ByteView input, std::span<float> output);
   ~Executor();
 
-  // Finishes what needs no peer (a world of one, the root of a broadcast). Call once, before
-  // anything else.
-  void start();
+  // Sums begin: now all weights are known. By rank; empty: all 1. For a mean, equal weights count as
+  // 1 each: the result is (x0 + x1 + ...) / world to the bit, and over one site x itself. Slices may
+  // leave, come and be kept before. Call once.
+  void start(std::vector<float> weights);
 
   // The first failure: what arrived() returned, or that this rank's own input is malformed. Final:
   // the operation can no longer end well.

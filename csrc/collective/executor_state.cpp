@@ -1,6 +1,7 @@
 #include "collective/executor_state.hpp"
 
 #include <algorithm>
+#include <numeric>
 
 #include "base/check.hpp"
 
@@ -40,22 +41,9 @@ Executor::State::State(Job job, ByteView input, std::span<float> output)
                 job_.slice_elements % job_.down->block == 0);
   ISTHMUS_CHECK(output_.size() == job_.elements);
   ISTHMUS_CHECK(input_.size() == job_.up->wire_size(job_.elements));
-  set_weights();
   add_receives();
   add_sums();
   add_sends();
-}
-
-void Executor::State::set_weights() {
-  const std::vector<float>& given = job_.weights;
-  ISTHMUS_CHECK(given.empty() || given.size() == index(job_.world));
-  const bool equal = std::all_of(given.begin(), given.end(),
-                                 [&given](float weight) { return weight == given.front(); });
-  const bool plain = given.empty() || (job_.mean && equal);
-  weights_ = plain ? std::vector<float>(index(job_.world), 1.0F) : given;
-  if (!job_.mean) return;
-  divisor_ = 0;
-  for (const float weight : weights_) divisor_ += weight;
 }
 
 void Executor::State::add_receives() {
@@ -119,9 +107,15 @@ Span Executor::State::slice_of(Span span, std::size_t slice) const {
   return {span.begin + begin, std::min<std::uint64_t>(job_.slice_elements, span.count - begin)};
 }
 
-void Executor::State::start() {
+void Executor::State::start(std::vector<float> weights) {
+  ISTHMUS_CHECK(!started_ && (weights.empty() || weights.size() == index(job_.world)));
+  const bool equal = std::all_of(weights.begin(), weights.end(),
+                                 [&weights](float weight) { return weight == weights.front(); });
+  const bool plain = weights.empty() || (job_.mean && equal);
+  weights_ = plain ? std::vector<float>(index(job_.world), 1.0F) : std::move(weights);
+  if (job_.mean) divisor_ = std::accumulate(weights_.begin(), weights_.end(), 0.0F);
+  started_ = true;
   for (std::size_t sum = 0; sum < sums_.size(); ++sum) {
-    if (sums_[sum].what.terms.size() > 1) continue;  // begins when a peer's term comes
     for (std::size_t slice = 0; slice < sums_[sum].slices.size(); ++slice) {
       if (!advance(static_cast<int>(sum), slice).ok()) return;
     }
@@ -257,7 +251,7 @@ Status Executor::State::arrived(int peer, SliceId id) {
   }
   slice.stage = Stage::arrived;
   --peers_[index(peer)].slices_to_come;
-  if (incoming.sum >= 0) return advance(incoming.sum, found->slice);
+  if (incoming.sum >= 0) return started_ ? advance(incoming.sum, found->slice) : Status{};
   return take_result(incoming, found->slice);
 }
 

@@ -13,7 +13,7 @@ class Executor::State {
  public:
   State(Job job, ByteView input, std::span<float> output);
 
-  void start();
+  void start(std::vector<float> weights);
   const Status& health() const { return health_; }
 
   std::optional<OutSlice> next(int peer);
@@ -72,7 +72,6 @@ class Executor::State {
   };
 
   // Construction (executor_state.cpp).
-  void set_weights();
   void add_receives();
   void add_sums();
   void add_sends();
@@ -109,6 +108,7 @@ class Executor::State {
   Job job_;
   ByteView input_;
   std::span<float> output_;
+  bool started_ = false;
   std::vector<float> weights_;  // by rank
   float divisor_ = 1;           // 1: none
   Buffers buffers_;

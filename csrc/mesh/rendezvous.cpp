@@ -43,7 +43,8 @@ struct Rendezvous::State {
   std::optional<Attendance> so_far{};
 
   void connect(std::int64_t now_ns);
-  void converse(std::int64_t now_ns);
+  bool converse(std::int64_t now_ns);  // whether there may be more to hear at once
+  bool hear(std::int64_t now_ns);
   void take(const Message& message);
   void take_roster(const Message& message);
   void lose(const Status& why, std::int64_t now_ns);
@@ -62,28 +63,41 @@ void Rendezvous::State::connect(std::int64_t now_ns) {
   silence_ns = now_ns + silence_limit_ns;
 }
 
-void Rendezvous::State::converse(std::int64_t now_ns) {
-  for (int i = 0; i < frames_at_once && channel; ++i) {
-    auto message = channel->receive(max_roster_bytes);
-    if (message.status().code == Code::refused)  // another protocol version
-      return fail(refused("the coordinator at " + coordinator + ": " + message.status().text));
-    if (message.status().code == Code::wire_error && !roster)
-      return fail(wire_error("what answers at " + coordinator + " is no isthmus coordinator (" +
-                             message.status().text + "): check the address"));
-    if (!message.ok()) return lose(message.status(), now_ns);
-    if (!message->has_value()) break;
-    silence_ns = now_ns + silence_limit_ns;
-    answered = true;
-    mute = false;
-    take(**message);
+bool Rendezvous::State::converse(std::int64_t now_ns) {
+  bool more = true;
+  for (int i = 0; i < frames_at_once && more; ++i) more = hear(now_ns);
+  if (!channel) return false;
+  if (now_ns >= silence_ns) {
+    lose(peer_lost("it does not answer"), now_ns);
+    return false;
   }
-  if (!channel) return;
-  if (now_ns >= silence_ns) return lose(peer_lost("it does not answer"), now_ns);
   if (now_ns >= greet_ns && channel->flushed() && !leaving) {
     channel->send({.kind = Kind::heartbeat});
     greet_ns = now_ns + greeting_period_ns;
   }
   if (const auto s = channel->flush(); !s.ok()) lose(s, now_ns);
+  return more;
+}
+
+// One frame; false: there is none now, or there will be no more.
+bool Rendezvous::State::hear(std::int64_t now_ns) {
+  auto message = channel->receive(max_roster_bytes);
+  const Status& end = message.status();
+  if (end.code == Code::refused) {  // another protocol version
+    fail(refused("the coordinator at " + coordinator + ": " + end.text));
+  } else if (end.code == Code::wire_error && !roster) {
+    fail(wire_error("what answers at " + coordinator + " is no isthmus coordinator (" + end.text +
+                    "): check the address"));
+  } else if (!message.ok()) {
+    lose(end, now_ns);
+  } else if (message->has_value()) {
+    silence_ns = now_ns + silence_limit_ns;
+    answered = true;
+    mute = false;
+    take(**message);
+    return channel.has_value();
+  }
+  return false;
 }
 
 void Rendezvous::State::take(const Message& message) {
@@ -180,9 +194,10 @@ std::int64_t Rendezvous::step(std::int64_t now_ns) {
   if (s.began_ns < 0) s.began_ns = now_ns;
   if (!s.channel && !s.roster && !s.leaving && now_ns >= s.retry_ns && now_ns < s.deadline_ns)
     s.connect(now_ns);
-  if (s.channel) s.converse(now_ns);
+  const bool more = s.channel && s.converse(now_ns);
   if (s.status.ok() && !s.roster && !s.leaving && now_ns >= s.deadline_ns) s.fail(s.lateness());
-  return s.status.ok() ? s.next_ns() : never_ns;
+  if (!s.status.ok()) return never_ns;
+  return more ? now_ns : s.next_ns();
 }
 
 const Status& Rendezvous::status() const {

@@ -82,7 +82,7 @@ void Operation::start_if_all_heard() {
   if (executor_ == nullptr) return;
   std::vector<float> weights;
   for (const auto& announcement : heard_) weights.push_back(announcement->weight);
-  executor_->start(weights);
+  executor_->start(std::move(weights));
 }
 
 std::optional<OutSlice> Operation::next(int peer) {

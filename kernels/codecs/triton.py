@@ -44,6 +44,8 @@ def checked(tensor: torch.Tensor, dtype: torch.dtype, elements: int, what: str) 
 def words(wire: torch.Tensor, elements: int, dtype: torch.dtype) -> torch.Tensor:
     """A wire of `elements` words, as those words. ValueError: another size, or misaligned."""
     flat = checked(wire, torch.uint8, elements * dtype.itemsize, "wire")
+    if elements == 0:  # an empty tensor's strides may forbid the view
+        return torch.empty(0, dtype=dtype, device=wire.device)
     if flat.data_ptr() % dtype.itemsize:
         raise ValueError(f"wire must begin at a multiple of {dtype.itemsize} bytes")
     if flat.storage_offset() % dtype.itemsize:

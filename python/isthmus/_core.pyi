@@ -41,6 +41,7 @@ class Session:
         streams: int,
         timeout: float,
         heartbeat: float,
+        congestion: str = "bbr",
     ) -> None: ...
     @property
     def rank(self) -> int: ...
@@ -121,6 +122,23 @@ def pieces(codec: str, elements: int, begin: int, count: int) -> list[tuple[int,
 def codec_table() -> list[dict[str, Any]]:
     """name, id, block, recodable, identity of each."""
 
+# For tests.
+
+def sim_join(
+    *,
+    sites: list[dict[str, Any]],
+    strangers: list[dict[str, Any]],
+    coordinators: list[tuple[float, float]],
+    impostor: bytes | None,
+    end: float,
+    seed: int,
+) -> dict[str, Any]:
+    """Sites join in the simulator; coordinators live from each first to its second time, in seconds."""
+
+def mesh_payload_decodes(*, kind: str, payload: bytes) -> bool | str:
+    """Whether a decoded "join" or "roster" encodes to the same bytes; a "refuse"'s text. ValueError: not valid."""
+
+def mesh_frame(*, kind: int, payload: bytes) -> bytes: ...
 def codec_table_hash() -> int:
     """Changes when ids, names or formats do."""
 

@@ -1,0 +1,324 @@
+// Session, Work and Coordinator for Python: arguments in, exceptions out, the GIL let go where calls wait.
+#include "session/session.hpp"
+
+#include <pybind11/numpy.h>
+#include <pybind11/stl.h>
+
+#include <algorithm>
+#include <list>
+
+#include "bind/errors.hpp"
+#include "bind/module.hpp"
+#include "collective/choose.hpp"
+
+namespace isthmus {
+namespace {
+
+namespace py = pybind11;
+using py::literals::operator""_a;
+
+constexpr std::int64_t signal_check_ns = 100 * millisecond_ns;
+
+std::int64_t to_ns(double seconds) { return static_cast<std::int64_t>(seconds * 1e9); }
+
+// Waits without the GIL and lets signal handlers run in between. False: `seconds` are over.
+bool wait_for(const Work& work, std::optional<double> seconds) {
+  const SteadyClock clock;
+  const std::int64_t end = seconds ? clock.now_ns() + to_ns(*seconds) : never_ns;
+  while (true) {
+    bool done = false;
+    {
+      const py::gil_scoped_release release;
+      done = work.wait(std::clamp<std::int64_t>(end - clock.now_ns(), 0, signal_check_ns));
+    }
+    if (done) return true;
+    if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+    if (clock.now_ns() >= end) return false;
+  }
+}
+
+class BoundSession;
+
+struct BoundWork {
+  std::shared_ptr<Work> work;
+  std::shared_ptr<Session> session;
+
+  void raise_status(const Status& status) const {
+    const auto& members = session->roster().members;
+    const auto peer = static_cast<std::size_t>(status.peer);
+    raise(status, status.peer >= 0 && peer < members.size() ? members[peer].site : "");
+  }
+  void wait(std::optional<double> timeout) const {
+    if (auto s = session->usable(); !s.ok()) raise(s);
+    if (!wait_for(*work, timeout))
+      raise(timed_out("operation #" + std::to_string(work->operation()) + " is not done after " +
+                      std::to_string(*timeout) + " s; it goes on"));
+    if (const Status& status = work->outcome().status; !status.ok()) raise_status(status);
+  }
+  std::vector<int> contributors() const {
+    return work->done() ? work->outcome().contributors : std::vector<int>{};
+  }
+  py::list gathered() const {
+    wait(std::nullopt);
+    py::list out;
+    for (const auto& bytes : work->outcome().gathered)
+      out.append(py::bytes(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
+    return out;
+  }
+};
+
+const codecs::Codec* codec_named(const std::string& name) {
+  const codecs::Codec* codec = codecs::find(name);
+  if (codec != nullptr) return codec;
+  std::string known;
+  for (const codecs::Codec& c : codecs::all()) known += (known.empty() ? "" : ", ") + std::string(c.name);
+  raise(refused("no codec \"" + name + "\"; there are: " + known));
+}
+
+Algorithm algorithm_named(const std::string& name, const Choice& choice) {
+  if (name == "auto") return choose(choice);
+  for (const Algorithm a : {Algorithm::direct, Algorithm::gather, Algorithm::ring})
+    if (name_of(a) == name) {
+      if (auto s = check_schedule(a, choice); !s.ok()) raise(s);
+      return a;
+    }
+  raise(refused("no schedule \"" + name + "\"; there are: auto, direct, gather, ring"));
+}
+
+py::buffer_info request_buffer(const py::buffer& buffer, bool writable, const char* what) {
+  py::buffer_info info = buffer.request(writable);
+  if (PyBuffer_IsContiguous(info.view(), 'C') == 0)
+    raise(refused(std::string(what) + " must be C-contiguous"));
+  return info;
+}
+
+std::size_t bytes_of(const py::buffer_info& info) {
+  return static_cast<std::size_t>(info.size * info.itemsize);
+}
+
+class BoundSession {
+ public:
+  explicit BoundSession(SessionOptions options) {
+    auto opened = Session::open(std::move(options));
+    if (!opened.ok()) raise(opened.status());
+    session_ = std::move(*opened);
+    wait_for(*session_->joined(), std::nullopt);
+    const Status status = session_->joined()->outcome().status;
+    if (status.ok()) return;
+    const BoundWork joined{session_->joined(), session_};
+    close();
+    joined.raise_status(status);
+  }
+  ~BoundSession() {
+    if (session_ != nullptr && session_->usable().ok()) close();
+  }
+  BoundSession(const BoundSession&) = delete;
+  BoundSession& operator=(const BoundSession&) = delete;
+
+  int rank() const { return session_->rank(); }
+  std::size_t world_size() const { return session_->roster().members.size(); }
+  std::uint32_t generation() const { return session_->roster().generation; }
+  std::vector<std::string> sites() const {
+    std::vector<std::string> names;
+    for (const Member& member : session_->roster().members) names.push_back(member.site);
+    return names;
+  }
+
+  BoundWork exchange(const py::buffer& wire, py::array_t<float, py::array::c_style> out, const std::string& up,
+                     const std::string& down, bool mean, float weight, const std::string& schedule,
+                     std::uint64_t layout) {
+    const py::buffer_info in = request_buffer(wire, false, "wire");
+    Request request{.collective = Collective::all_reduce,
+                    .input = {static_cast<const std::byte*>(in.ptr), bytes_of(in)},
+                    .output = {reinterpret_cast<std::byte*>(out.mutable_data()),
+                               static_cast<std::size_t>(out.nbytes())},
+                    .elements = static_cast<std::uint64_t>(out.size()),
+                    .up = codec_named(up),
+                    .down = codec_named(down),
+                    .mean = mean,
+                    .weight = weight,
+                    .layout = layout,
+                    .payload = {}};
+    if (in.size == 0 || out.size() == 0) raise(refused("there is nothing to reduce: the array is empty"));
+    if (request.input.size() != request.up->wire_size(request.elements))
+      raise(refused("wire has " + std::to_string(request.input.size()) + " bytes; " + up + " of " +
+                    std::to_string(request.elements) + " elements has " +
+                    std::to_string(request.up->wire_size(request.elements))));
+    if (!(weight >= 0) || weight > 1e30f)
+      raise(refused("weight must be a number of zero or more, not " + std::to_string(weight)));
+    request.algorithm = algorithm_named(
+        schedule, {static_cast<int>(world_size()), request.elements, request.up, request.down});
+    return submit(std::move(request), py::make_tuple(wire, out));
+  }
+
+  BoundWork broadcast(const py::buffer& data, int root) {
+    const py::buffer_info info = request_buffer(data, true, "data");
+    if (root < 0 || root >= static_cast<int>(world_size()))
+      raise(refused("root must be a rank of 0 to " + std::to_string(world_size() - 1) + ", not " +
+                    std::to_string(root)));
+    Request request{.collective = Collective::broadcast,
+                    .output = {static_cast<std::byte*>(info.ptr), bytes_of(info)},
+                    .elements = bytes_of(info),
+                    .up = codec_named("f32"),
+                    .down = codec_named("f32"),
+                    .algorithm = Algorithm::broadcast,
+                    .root = root,
+                    .payload = {}};
+    return submit(std::move(request), py::make_tuple(data));
+  }
+
+  BoundWork all_gather(const py::bytes& data) {
+    const std::string_view view = data;
+    if (view.size() > max_gather_bytes)
+      raise(refused("all_gather takes at most " + std::to_string(max_gather_bytes) + " bytes a site, not " +
+                    std::to_string(view.size()) + "; use broadcast for more"));
+    const auto bytes = std::as_bytes(std::span(view));
+    return submit(Request{.payload = {bytes.begin(), bytes.end()}}, py::none());
+  }
+
+  std::optional<BoundWork> next_completion() {
+    std::shared_ptr<Work> work;
+    {
+      const py::gil_scoped_release release;
+      work = session_->next_completion();
+    }
+    if (work == nullptr) return std::nullopt;
+    return BoundWork{std::move(work), session_};
+  }
+
+  py::dict stats() const {
+    if (auto s = session_->usable(); !s.ok()) raise(s);
+    EngineStats stats;
+    {
+      const py::gil_scoped_release release;
+      stats = session_->stats();
+    }
+    py::dict links;
+    for (const auto& [site, link] : stats.links)
+      links[py::str(site)] =
+          py::dict("bytes_sent"_a = link.bytes_sent, "bytes_received"_a = link.bytes_received,
+                   "frames_sent"_a = link.frames_sent, "frames_received"_a = link.frames_received,
+                   "streams"_a = link.streams, "rtt_ms"_a = static_cast<double>(link.path.rtt_ns) / 1e6,
+                   "retransmits"_a = link.path.retransmits);
+    return py::dict("operations"_a = stats.operations_done, "kept"_a = stats.operations_kept,
+                    "generation"_a = generation(), "links"_a = links);
+  }
+
+  void close() {
+    {
+      const py::gil_scoped_release release;
+      session_->close();
+    }
+    borrowed_.clear();
+  }
+
+ private:
+  BoundWork submit(Request request, py::object memory) {
+    // The engine reads and writes the caller's memory until the work is done, whoever else lets go of it.
+    borrowed_.remove_if([](const auto& entry) { return entry.first->done(); });
+    auto work = session_->submit(std::move(request));
+    if (!work.ok()) raise(work.status());
+    borrowed_.emplace_back(*work, std::move(memory));
+    return {*work, session_};
+  }
+
+  std::shared_ptr<Session> session_;
+  std::list<std::pair<std::shared_ptr<Work>, py::object>> borrowed_;
+};
+
+// A coordinator with a thread of its own.
+class BoundCoordinator {
+ public:
+  explicit BoundCoordinator(const std::string& listen) : network_(reactor_, {}), owner_(getpid()) {
+    auto listener = network_.listen(listen);
+    if (!listener.ok()) raise(listener.status());
+    std::random_device device;
+    coordinator_ = std::make_unique<Coordinator>(std::move(*listener),
+                                                 std::uint64_t{device()} << 32 | device());
+    address_ = coordinator_->address();
+    reactor_.add(coordinator_.get());
+    thread_ = std::thread([this] { reactor_.run(); });
+  }
+  ~BoundCoordinator() { close(); }
+  BoundCoordinator(const BoundCoordinator&) = delete;
+  BoundCoordinator& operator=(const BoundCoordinator&) = delete;
+
+  std::string address() const { return address_; }
+  void close() {
+    if (!thread_.joinable()) return;
+    if (getpid() != owner_) return thread_.detach();
+    reactor_.post([this] {
+      reactor_.stop();
+      coordinator_.reset();  // its port is free from here on
+    });
+    const py::gil_scoped_release release;
+    thread_.join();
+  }
+
+ private:
+  Reactor reactor_;
+  TcpNetwork network_;
+  pid_t owner_;
+  std::unique_ptr<Coordinator> coordinator_;
+  std::string address_;
+  std::thread thread_;
+};
+
+std::unique_ptr<BoundSession> open_session(std::string rendezvous, std::string site, int sites, std::string run,
+                                           bool serve, std::string listen, std::string advertise, int streams,
+                                           double timeout, double heartbeat, std::string congestion) {
+  if (sites < 1 || sites > max_sites)
+    raise(refused("sites must be 1 to " + std::to_string(max_sites) + ", not " + std::to_string(sites)));
+  if (streams < 0 || streams > max_streams)
+    raise(refused("streams must be 0 (by itself) to " + std::to_string(max_streams) + ", not " +
+                  std::to_string(streams)));
+  if (!(timeout > 0 && timeout < 1e6) || !(heartbeat > 0 && heartbeat < 1e6))
+    raise(refused("timeout and heartbeat are seconds above zero"));
+  return std::make_unique<BoundSession>(SessionOptions{.rendezvous = std::move(rendezvous),
+                                                       .run = std::move(run),
+                                                       .site = std::move(site),
+                                                       .sites = sites,
+                                                       .serve = serve,
+                                                       .listen = std::move(listen),
+                                                       .advertise = std::move(advertise),
+                                                       .streams = streams,
+                                                       .timeout_ns = to_ns(timeout),
+                                                       .heartbeat_timeout_ns = to_ns(heartbeat),
+                                                       .tcp = {.congestion = std::move(congestion)}});
+}
+
+void register_work(py::module_& m) {
+  py::class_<BoundWork>(m, "Work")
+      .def_property_readonly("operation", [](const BoundWork& w) { return w.work->operation(); })
+      .def_property_readonly("contributors", &BoundWork::contributors)
+      .def("done", [](const BoundWork& w) { return w.work->done(); })
+      .def("wait", &BoundWork::wait, "timeout"_a = py::none())
+      .def("gathered", &BoundWork::gathered)
+      .def("notify", [](const BoundWork& w) { w.session->announce_done(w.work); });
+}
+
+}  // namespace
+
+void register_session(py::module_& m) {
+  register_work(m);
+  py::class_<BoundSession>(m, "Session")
+      .def(py::init(&open_session), py::kw_only(), "rendezvous"_a, "site"_a, "sites"_a, "run"_a, "serve"_a,
+           "listen"_a, "advertise"_a, "streams"_a, "timeout"_a, "heartbeat"_a, "congestion"_a = "bbr")
+      .def_property_readonly("rank", &BoundSession::rank)
+      .def_property_readonly("world_size", &BoundSession::world_size)
+      .def_property_readonly("generation", &BoundSession::generation)
+      .def_property_readonly("sites", &BoundSession::sites)
+      .def("exchange", &BoundSession::exchange, "wire"_a, py::arg("out").noconvert(), py::kw_only(), "up"_a,
+           "down"_a, "mean"_a, "weight"_a, "schedule"_a, "layout"_a)
+      .def("broadcast", &BoundSession::broadcast, "data"_a, py::kw_only(), "root"_a)
+      .def("all_gather", &BoundSession::all_gather, "data"_a)
+      .def("next_completion", &BoundSession::next_completion)
+      .def("stats", &BoundSession::stats)
+      .def("close", &BoundSession::close);
+  py::class_<BoundCoordinator>(m, "Coordinator")
+      .def(py::init<const std::string&>(), py::kw_only(), "listen"_a)
+      .def_property_readonly("address", &BoundCoordinator::address)
+      .def("close", &BoundCoordinator::close);
+}
+
+}  // namespace isthmus

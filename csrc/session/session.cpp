@@ -1,0 +1,189 @@
+#include "session/session.hpp"
+
+#include <unistd.h>
+
+#include <future>
+#include <random>
+
+#include "net/address.hpp"
+
+namespace isthmus {
+namespace {
+
+std::uint64_t random_seed() {
+  std::random_device device;
+  return std::uint64_t{device()} << 32 | device();
+}
+
+// Ends the reactor's thread once the engine has said its goodbyes.
+class Closer final : public Actor {
+ public:
+  Closer(const Engine& engine, Reactor& reactor) : engine_(engine), reactor_(reactor) {}
+  std::int64_t step(std::int64_t) override {
+    if (engine_.closed()) reactor_.stop();
+    return never_ns;
+  }
+
+ private:
+  const Engine& engine_;
+  Reactor& reactor_;
+};
+
+}  // namespace
+
+Session::Session(SessionOptions options)
+    : options_(std::move(options)), owner_(getpid()), joined_(std::make_shared<Work>(0)) {}
+
+Result<std::unique_ptr<Session>> Session::open(SessionOptions options) {
+  std::unique_ptr<Session> session(new Session(std::move(options)));
+  if (auto s = session->start(); !s.ok()) return s;
+  return session;
+}
+
+Status Session::start() {
+  reactor_ = std::make_unique<Reactor>();
+  TcpOptions tcp = options_.tcp;
+  tcp.user_timeout_ns = options_.heartbeat_timeout_ns;
+  network_ = std::make_unique<TcpNetwork>(*reactor_, std::move(tcp));
+  std::string coordinator = options_.rendezvous;
+  if (options_.serve) {
+    auto listener = network_->listen(coordinator);
+    if (!listener.ok()) return listener.status();
+    coordinator = (*listener)->address();
+    coordinator_ = std::make_unique<Coordinator>(std::move(*listener), random_seed());
+    reactor_->add(coordinator_.get());
+  }
+  std::unique_ptr<Listener> listener;
+  Member self{.site = options_.site, .address = "", .streams = options_.streams};
+  if (!options_.listen.empty()) {
+    auto made = network_->listen(options_.listen);
+    if (!made.ok()) return made.status();
+    listener = std::move(*made);
+    auto address = advertised(listener->address());
+    if (!address.ok()) return address.status();
+    self.address = *address;
+  }
+  EngineOptions engine{.coordinator = coordinator,
+                       .join = {.run = options_.run,
+                                .sites = options_.sites,
+                                .self = self,
+                                .codec_table = codecs::table_hash()},
+                       .timeout_ns = options_.timeout_ns,
+                       .heartbeat_timeout_ns = options_.heartbeat_timeout_ns};
+  // Callers see the end of joining only after what they may read then is written.
+  auto joined = std::make_shared<Work>(0);
+  joined->when_done([this, work = joined.get()] {
+    if (const Roster* roster = engine_->roster()) roster_ = *roster;
+    rank_ = engine_->rank();
+    joined_->finish(work->outcome());
+  });
+  engine_ = std::make_unique<Engine>(*network_, std::move(listener), std::move(engine), std::move(joined),
+                                     clock_.now_ns());
+  closer_ = std::make_unique<Closer>(*engine_, *reactor_);
+  reactor_->add(engine_.get());
+  reactor_->add(closer_.get());
+  thread_ = std::thread([this] { run(); });
+  return {};
+}
+
+// "host:port" that the peers dial: as asked, or the address that faces the coordinator, with the port that we got.
+Result<std::string> Session::advertised(const std::string& listening_at) const {
+  const auto bound = split_address(listening_at);
+  if (!bound.ok()) return bound.status();
+  if (!options_.advertise.empty()) {
+    const auto asked = split_address(options_.advertise);
+    if (!asked.ok()) return asked.status();
+    if (asked->port != "0") return options_.advertise;
+    return options_.advertise.substr(0, options_.advertise.rfind(':') + 1) + bound->port;
+  }
+  if (bound->host != "0.0.0.0" && bound->host != "::") return listening_at;
+  const auto host = TcpNetwork::address_towards(options_.rendezvous);
+  if (!host.ok()) return host.status();
+  return *host + ":" + bound->port;
+}
+
+void Session::run() {
+  reactor_->run();
+  const std::lock_guard lock(mutex_);
+  last_stats_ = engine_->stats();
+  closed_ = true;
+  completed_.notify_all();
+}
+
+Status Session::usable() const {
+  if (getpid() != owner_)
+    return refused("this session belongs to process " + std::to_string(owner_) +
+                   "; a forked child must join on its own");
+  return {};
+}
+
+Result<std::shared_ptr<Work>> Session::submit(Request request) {
+  if (auto s = usable(); !s.ok()) return s;
+  const std::lock_guard lock(mutex_);
+  if (closed_) return cancelled("the session is closed");
+  while (!in_flight_.empty() && in_flight_.front()->done()) in_flight_.pop_front();
+  if (in_flight_.size() >= max_in_flight)
+    return refused(std::to_string(max_in_flight) + " operations are in flight: wait for some before beginning more");
+  auto work = std::make_shared<Work>(next_operation_++);
+  in_flight_.push_back(work);
+  // Posted under the lock: numbers reach the engine in order.
+  reactor_->post([this, work, call = std::make_shared<Request>(std::move(request))] {
+    engine_->submit(work, std::move(*call), clock_.now_ns());
+  });
+  return work;
+}
+
+void Session::announce_done(const std::shared_ptr<Work>& work) {
+  work->when_done([this, weak = std::weak_ptr<Work>(work)] {
+    if (auto done = weak.lock()) complete(std::move(done));
+  });
+}
+
+void Session::complete(std::shared_ptr<Work> work) {
+  const std::lock_guard lock(mutex_);
+  completions_.push_back(std::move(work));
+  completed_.notify_one();
+}
+
+std::shared_ptr<Work> Session::next_completion() {
+  std::unique_lock lock(mutex_);
+  completed_.wait(lock, [this] { return closed_ || !completions_.empty(); });
+  if (completions_.empty()) return nullptr;
+  auto work = std::move(completions_.front());
+  completions_.pop_front();
+  return work;
+}
+
+EngineStats Session::stats() {
+  std::promise<EngineStats> promise;
+  auto future = promise.get_future();
+  {
+    const std::lock_guard lock(mutex_);
+    if (last_stats_) return *last_stats_;
+    reactor_->post([&] { promise.set_value(engine_->stats()); });
+  }
+  // The thread runs what was posted before it ends.
+  return future.get();
+}
+
+void Session::close() {
+  if (getpid() != owner_) return;
+  reactor_->post([this] { engine_->close(clock_.now_ns()); });
+  if (thread_.joinable()) thread_.join();
+}
+
+Session::~Session() {
+  if (getpid() == owner_) {
+    if (thread_.joinable()) close();
+    return;
+  }
+  // A forked child: the thread is not here and the sockets are the parent's. Forget them, untouched.
+  thread_.detach();
+  (void)closer_.release();
+  (void)engine_.release();
+  (void)coordinator_.release();
+  (void)network_.release();
+  (void)reactor_.release();
+}
+
+}  // namespace isthmus

@@ -1,0 +1,85 @@
+// Session: an Engine with a thread, sockets and a clock. Calls may come from any thread.
+//
+// After fork() the child has the memory but not the thread: every call says so, and nothing of the parent is touched.
+#pragma once
+
+#include <sys/types.h>
+
+#include <deque>
+#include <memory>
+#include <thread>
+
+#include "mesh/coordinator.hpp"
+#include "net/tcp.hpp"
+#include "session/engine.hpp"
+
+namespace isthmus {
+
+struct SessionOptions {
+  std::string rendezvous;  // the coordinator's "host:port"
+  std::string run;
+  std::string site;
+  int sites = 0;
+  bool serve = false;      // run the coordinator in this session, at `rendezvous`
+  std::string listen;      // "host:port", port 0: any; empty: do not listen, only dial
+  std::string advertise;   // "host:port" for the peers; empty: found out; port 0: the one listened at
+  int streams = 0;         // data streams a link; 0: by the number of sites
+  std::int64_t timeout_ns = 60 * second_ns;
+  std::int64_t heartbeat_timeout_ns = 5 * second_ns;
+  TcpOptions tcp;
+};
+
+class Session {
+ public:
+  static constexpr std::size_t max_in_flight = 1024;
+
+  // Starts to join. `joined()` tells when and how that ended.
+  static Result<std::unique_ptr<Session>> open(SessionOptions options);
+  ~Session();  // closes
+
+  const std::shared_ptr<Work>& joined() const { return joined_; }
+  // REQUIRES: joined well.
+  const Roster& roster() const { return roster_; }
+  int rank() const { return rank_; }
+
+  Result<std::shared_ptr<Work>> submit(Request request);
+  // Returns the works that asked for it by `announce_done` as they end; null once closed.
+  std::shared_ptr<Work> next_completion();
+  void announce_done(const std::shared_ptr<Work>& work);
+
+  EngineStats stats();
+  void close();
+  Status usable() const;
+
+ private:
+  Session(SessionOptions options);
+
+  Status start();
+  Result<std::string> advertised(const std::string& listening_at) const;
+  void run();
+  void complete(std::shared_ptr<Work> work);
+
+  SessionOptions options_;
+  const pid_t owner_;
+  SteadyClock clock_;
+  // In a forked child these are left as they are: closing them would disturb the parent.
+  std::unique_ptr<Reactor> reactor_;
+  std::unique_ptr<TcpNetwork> network_;
+  std::unique_ptr<Coordinator> coordinator_;
+  std::unique_ptr<Engine> engine_;
+  std::unique_ptr<Actor> closer_;
+  std::thread thread_;
+  std::shared_ptr<Work> joined_;
+  Roster roster_;   // written before joined_ is finished
+  int rank_ = -1;
+
+  mutable std::mutex mutex_;
+  std::condition_variable completed_;
+  std::deque<std::shared_ptr<Work>> completions_;
+  std::deque<std::shared_ptr<Work>> in_flight_;
+  std::uint64_t next_operation_ = Engine::first_operation;
+  bool closed_ = false;
+  std::optional<EngineStats> last_stats_;
+};
+
+}  // namespace isthmus
