@@ -121,7 +121,7 @@ class Driven {
   }
 
   py::array_t<float> output() const {
-    return {static_cast<py::ssize_t>(output_.size()), output_.data()};
+    return py::array_t<float>(static_cast<py::ssize_t>(output_.size()), output_.data());
   }
 
  private:

@@ -9,5 +9,7 @@ void register_codec(pybind11::module_& m);
 void register_collective(pybind11::module_& m);
 void register_session(pybind11::module_& m);
 void register_mesh_testing(pybind11::module_& m);
+void register_sim(pybind11::module_& m);
+void register_wan(pybind11::module_& m);
 
 }  // namespace isthmus

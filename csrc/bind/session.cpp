@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <list>
+#include <random>
 
 #include "bind/errors.hpp"
 #include "bind/module.hpp"
@@ -137,8 +138,7 @@ class BoundSession {
                     .down = codec_named(down),
                     .mean = mean,
                     .weight = weight,
-                    .layout = layout,
-                    .payload = {}};
+                    .layout = layout};
     if (in.size == 0 || out.size() == 0) raise(refused("there is nothing to reduce: the array is empty"));
     if (request.input.size() != request.up->wire_size(request.elements))
       raise(refused("wire has " + std::to_string(request.input.size()) + " bytes; " + up + " of " +
@@ -162,8 +162,7 @@ class BoundSession {
                     .up = codec_named("f32"),
                     .down = codec_named("f32"),
                     .algorithm = Algorithm::broadcast,
-                    .root = root,
-                    .payload = {}};
+                    .root = root};
     return submit(std::move(request), py::make_tuple(data));
   }
 

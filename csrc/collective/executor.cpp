@@ -1,6 +1,6 @@
 // How a slice goes through the house:
 //
-//   input ──────────────────────────────────────────────▶ next() ▶ sent()
+//   input ──────────────────────────────────────────▶ next() ▶ sent()
 //   place() ▶ arrived() ▶ term    ▶ its slice of the sum ▶ next() ▶ sent()
 //                       ▶ result  ▶ output, and perhaps  ▶ next() ▶ sent()
 //

@@ -218,7 +218,7 @@ Result<Executor::State::Position> Executor::State::find(int peer, SliceId id) {
 }
 
 Result<ByteSpan> Executor::State::place(int peer, SliceId id, std::uint64_t bytes) {
-  const Result<Position> found = find(peer, id);
+  Result<Position> found = find(peer, id);
   if (!found.ok()) return found.status();
   const Incoming& incoming = *found->incoming;
   InSlice& slice = found->incoming->slices[found->slice];
@@ -239,7 +239,7 @@ Result<ByteSpan> Executor::State::place(int peer, SliceId id, std::uint64_t byte
 }
 
 Status Executor::State::arrived(int peer, SliceId id) {
-  const Result<Position> found = find(peer, id);
+  Result<Position> found = find(peer, id);
   if (!found.ok()) return found.status();
   Incoming& incoming = *found->incoming;
   InSlice& slice = incoming.slices[found->slice];

@@ -12,6 +12,7 @@ constexpr std::uint64_t short_read_one_in = 8;
 constexpr std::uint64_t short_write_one_in = 16;
 constexpr std::uint64_t tiny_segment_one_in = 4;
 constexpr std::size_t tiny_segment_bytes = 200;  // of these, several make one frame header
+constexpr std::int64_t torn_gap_ns = 10'000;     // between two segments, at most
 constexpr int most_losses = 6;                   // of one segment
 constexpr std::int64_t reminder_ns = 1000;
 
@@ -132,6 +133,11 @@ std::int64_t World::launch(const Way& way) {
     ++pipe.retransmits;
     note("lose", name(way), segment.bytes.size());
   }
+  // Apart from each other, so that a reader finds the stream torn at any place.
+  if (settings.torn)
+    segment.first_ns = std::max(segment.first_ns, pipe.last_first_ns) +
+                       random.between<std::int64_t>(0, torn_gap_ns);
+  pipe.last_first_ns = segment.first_ns;
   segment.due_ns = segment.first_ns + busy_ns;
   pipe.flying.push_back(std::move(segment));
   if (pipe.flying.size() == 1) plan_flight(way);

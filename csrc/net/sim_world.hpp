@@ -58,7 +58,8 @@ struct Pipe {
   bool truncate_next = false;
   std::optional<Damage> damage_next;
   std::deque<Segment> flying;
-  std::uint64_t flight = 0;  // events of an older flight plan are void
+  std::int64_t last_first_ns = 0;  // first_ns of the segment that left last
+  std::uint64_t flight = 0;        // events of an older flight plan are void
   std::int64_t clogged_until_ns = 0;
   std::int64_t retransmits = 0;
   std::deque<Segment> arrived;

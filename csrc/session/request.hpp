@@ -21,8 +21,8 @@ struct Request {
   // all_reduce: `input` is the wire of `elements` floats, `output` their memory (for an identity codec it may be the
   // same). broadcast: `output` is the caller's bytes, in and out. Both stay until the work is done; `output` is
   // written once, when all went well.
-  ByteView input;
-  ByteSpan output;
+  ByteView input{};
+  ByteSpan output{};
   std::uint64_t elements = 0;
   const codecs::Codec* up = nullptr;
   const codecs::Codec* down = nullptr;
@@ -31,7 +31,7 @@ struct Request {
   Algorithm algorithm = Algorithm::direct;
   std::uint64_t layout = 0;  // a hash of what the elements mean
   int root = 0;              // broadcast
-  std::vector<std::byte> payload;  // all_gather
+  std::vector<std::byte> payload{};  // all_gather
 };
 
 // The part of a request that all sites must agree on, with the site's weight and payload.

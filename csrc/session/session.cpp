@@ -67,7 +67,8 @@ Status Session::start() {
                        .join = {.run = options_.run,
                                 .sites = options_.sites,
                                 .self = self,
-                                .codec_table = codecs::table_hash()},
+                                .codec_table = codecs::table_hash(),
+                                .ticket = random_seed()},
                        .timeout_ns = options_.timeout_ns,
                        .heartbeat_timeout_ns = options_.heartbeat_timeout_ns};
   // Callers see the end of joining only after what they may read then is written.

@@ -1,4 +1,4 @@
-"""Executors of a whole world in memory: slices change places under a seed, results are compared bit for bit."""
+"""A world of executors in memory: slices move in a seeded order, results agree bit for bit."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
-
 from isthmus import _core
+from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 
 SLICE = 64
-SIZES = (1, 2, 5, SLICE, SLICE + 1, 1000, 9 * SLICE * 8 + 17)
+SIZES = (1, 5, SLICE, SLICE + 1, 1000, 3 * SLICE * 8 + 17)
 
 
 def to_bf16(x: Floats) -> bytes:
@@ -77,7 +76,7 @@ def inputs_of(world: int, elements: int, seed: int) -> list[Floats]:
 class Net:
     """Carries slices between executors in an order that only the seed knows.
 
-    A slice passes through three moments, and other slices come between them: handed out, placed, arrived.
+    A slice is handed out, placed, and arrives; between these, other slices have their turn.
     """
 
     def __init__(self, executors: list[_core.Executor], seed: int) -> None:
@@ -99,17 +98,20 @@ class Net:
 
     def step(self) -> bool:
         world = range(len(self.executors))
-        pull = [(r, p) for r in world for p in world if self.executors[r].has_next(p)]
-        moves = [self.pull] * bool(pull) + [self.place] * bool(self.out)
-        moves += [self.arrive] * bool(self.placed)
-        if not moves:
-            return False
-        self.pairs = pull
-        self.random.choice(moves)()
+        source, target = self.random.choice(world), self.random.choice(world)
+        moves = [self.place] * bool(self.out) + [self.arrive] * bool(self.placed)
+        if moves and self.random.random() < 0.6:
+            self.random.choice(moves)()
+        elif self.executors[source].has_next(target):
+            self.pull(source, target)
+        elif not moves:
+            ready = [(r, p) for r in world for p in world if self.executors[r].has_next(p)]
+            if not ready:
+                return False
+            self.pull(*self.random.choice(ready))
         return True
 
-    def pull(self) -> None:
-        source, target = self.random.choice(self.pairs)
+    def pull(self, source: int, target: int) -> None:
         piece = self.executors[source].next(target)
         assert piece is not None and not self.executors[source].finished()
         self.out.append((source, target, piece))
@@ -138,7 +140,8 @@ def roster_sum(case: Case) -> Floats:
     for weight, term in zip(weights[1:], terms[1:], strict=True):
         total = total + weight * term
         divisor = np.float32(divisor + weight)
-    return (total / divisor if case.mean else total).astype(np.float32)
+    result: Floats = (total / divisor if case.mean else total).astype(np.float32)
+    return result
 
 
 def assert_all_bits_equal(results: list[Floats], expected: Floats | None = None) -> None:
@@ -308,12 +311,12 @@ def test_a_slice_that_comes_twice_or_out_of_turn_is_refused(algorithm: str) -> N
     with pytest.raises(ValueError, match="expected to place it first"):
         executors[0].arrived(*name)
     executors[0].place(*name, len(piece.wire())).cast("B")[:] = piece.wire()
-    with pytest.raises(ValueError, match="rank 2 .*got it again"):
+    with pytest.raises(ValueError, match=r"rank 2 .*got it again"):
         executors[0].place(*name, len(piece.wire()))
     executors[0].arrived(*name)
     executors[2].sent(piece)
     for refused in (lambda: executors[0].arrived(*name), lambda: executors[0].place(*name, 256)):
-        with pytest.raises(ValueError, match="rank 2 .*got it again"):
+        with pytest.raises(ValueError, match=r"rank 2 .*got it again"):
             refused()
     results = Net(executors, 6).run()
     assert_all_bits_equal(results)
