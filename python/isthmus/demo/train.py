@@ -31,8 +31,8 @@ def train(options: argparse.Namespace, site: int, local_rank: int) -> None:
     size = SIZES[options.size]
     dist.init_process_group("gloo")  # this site's own world; with --plain, one world of all sites
     model = DistributedDataParallel(build(size))
-    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / 5))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / 10))
 
     if not options.plain:
         session = isthmus.join()  # address, site: ISTHMUS_* variables
@@ -51,6 +51,7 @@ def train(options: argparse.Namespace, site: int, local_rank: int) -> None:
             loss = cross_entropy(logits.flatten(0, 1), batch[:, 1:].flatten())
             loss.backward()
             watch.gradients_summed()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             schedule.step()
             optimizer.zero_grad()
