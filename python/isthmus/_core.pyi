@@ -160,7 +160,7 @@ class SimListener:
     def address(self) -> str: ...
 
 class SimNet:
-    """csrc/net/sim.hpp; a failed Status is a RuntimeError, "code: text"."""
+    """csrc/net/sim.hpp."""
 
     def __init__(self, **settings: Any) -> None: ...
     @property
