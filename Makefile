@@ -17,7 +17,7 @@ endif
 # So that an import finds this environment's cmake and ninja.
 export PATH := $(abspath $(dir $(shell command -v $(PY) || echo $(PY)))):$(PATH)
 
-.PHONY: help demo test dev tidy format sim bench asan tsan gpu wheel clean
+.PHONY: help built demo test dev tidy format sim bench asan tsan gpu wheel clean
 .DELETE_ON_ERROR:
 
 help:
@@ -44,12 +44,14 @@ demo: $(ready)
 	$(PY) -m isthmus.cli demo $(DEMO_ARGS)
 
 # The first import rebuilds the native module; then no process of a test has to look again.
-test: $(ready)
+built: $(ready)
 	$(PY) -c 'import isthmus'
+
+test: built
 	SKBUILD_EDITABLE_SKIP=$(CURDIR)/build/editable-$$($(PY) -c 'import sys; print(sys.implementation.cache_tag)') \
 	  $(PY) -m pytest $(PYTEST_ARGS)
 
-tidy: $(ready)
+tidy: built
 	git ls-files 'csrc/*.[ch]pp' 'kernels/*.[ch]pp' | xargs -r clang-format --dry-run -Werror
 	$(PY) -m ruff check
 	$(PY) -m ruff format --check

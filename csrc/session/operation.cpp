@@ -47,17 +47,17 @@ Operation::Operation(std::shared_ptr<Work> work, Request request, Place place, B
 void Operation::build_executor(Buffers& buffers) {
   std::uint64_t elements = request_.elements;
   ByteView input = request_.input;
-  if (request_.collective == Collective::broadcast) {
-    // Bytes travel as float32 that nobody computes with, padded to whole elements.
-    elements = (elements + sizeof(float) - 1) / sizeof(float);
-    if (place_.rank == request_.root) {
-      padded_input_ = buffers.lease(elements * sizeof(float));
-      std::memset(padded_input_.bytes().data(), 0, padded_input_.bytes().size());
-      std::memcpy(padded_input_.bytes().data(), request_.output.data(), request_.output.size());
-    }
-    input = padded_input_.bytes();
-  }
+  const bool bytes = request_.collective == Collective::broadcast;
+  // Bytes travel as float32 that nobody computes with, padded to whole elements.
+  if (bytes) elements = (elements + sizeof(float) - 1) / sizeof(float);
   output_ = buffers.lease(elements * sizeof(float));
+  if (bytes && place_.rank == request_.root) {
+    padded_input_ = buffers.lease(elements * sizeof(float));
+    std::memset(padded_input_.bytes().data(), 0, padded_input_.bytes().size());
+    std::memcpy(padded_input_.bytes().data(), request_.output.data(), request_.output.size());
+  }
+  // Others have no input, and their schedule reads none.
+  if (bytes) input = place_.rank == request_.root ? padded_input_.bytes() : output_.bytes();
   executor_ = std::make_unique<Executor>(
       Job{.rank = place_.rank,
           .world = place_.world,

@@ -1,0 +1,109 @@
+"""All-reduce of float32 across the emulated WAN: isthmus against gloo in the same run.
+
+    python bench/wan.py [--cases 2:50 4:100] [--mb 100 25 1 .004] [--repeats 5] [--save]
+
+A case is SITES:ROUND_TRIP_MS. Every site sends and receives at most --site-mbit. Each size has an
+emulator of its own run, its first operations warm the connections up, and the floor is computed:
+bytes over rate plus one-way delays, of the better schedule.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from isthmus import wan
+from results import Row, cpu_per_gb, read_ranks, save, seconds, show
+
+# The emulator gives site i the address 198.18.0.(i + 1).
+ADDRESS = "198.18.0."
+SLICE_BYTES = 1 << 20
+
+
+def floor_s(bytes: int, sites: int, *, rtt_s: float, rate: float) -> float:
+    """The least time of an all-reduce, by `gather` or by `direct`; rate in bytes a second, a site's
+    uplink and downlink each; the delay is half the round trip."""
+    delay = rtt_s / 2
+    gather = (sites - 1) * bytes / rate + delay
+    sent = 2 * (sites - 1) / sites * bytes
+    direct = max(sent / rate + delay, 2 * delay + min(SLICE_BYTES, bytes) / rate)
+    return min(gather, direct)
+
+
+def congestion_control() -> str | None:
+    """BBR where the kernel has it."""
+    known = Path("/proc/sys/net/ipv4/tcp_available_congestion_control").read_text().split()
+    return "bbr" if "bbr" in known else None
+
+
+def run(sites: int, rtt_ms: float, elements: int, options: argparse.Namespace) -> Row:
+    """One size between so many sites. CalledProcessError if a site fails."""
+    libraries = ["gloo"] if options.gloo_only else ["gloo", "isthmus"]
+    large = elements * 4 > 50e6
+    repeats = {"gloo": min(3, options.repeats) if large else options.repeats}
+    repeats["isthmus"] = options.repeats
+    with tempfile.TemporaryDirectory() as folder:
+        job = {
+            "addresses": [f"{ADDRESS}{i + 1}" for i in range(sites)],
+            "ports": [29500, 29600],
+            "interface": "tun0",
+            "cases": [{"elements": elements, "repeats": repeats, "inner": 1}],
+            "libraries": libraries,
+            "lead_s": 0.3 + rtt_ms / 1e3,
+            "out": folder,
+        }
+        line = [sys.executable, "-m", "isthmus.wan", "--sites", str(sites)]
+        line += ["--rtt-ms", f"{rtt_ms:g}", "--site-mbit", f"{options.site_mbit:g}"]
+        line += ["--cc", options.cc] if options.cc else []
+        line += ["--", sys.executable, str(Path(__file__).with_name("rank.py")), json.dumps(job)]
+        subprocess.run(line, check=True)
+        case = [rank[0] for rank in read_ranks(Path(folder), sites)]
+    gloo, gloo_cpu = seconds(case, "gloo", inner=1), cpu_per_gb(case, "gloo", bytes=elements * 4)
+    assert gloo is not None and gloo_cpu is not None
+    return Row(
+        case=f"{elements * 4 / 1e6:g} MB, {sites} sites, {rtt_ms:g} ms",
+        bytes=elements * 4,
+        ranks=sites,
+        floor_s=floor_s(elements * 4, sites, rtt_s=rtt_ms / 1e3, rate=options.site_mbit * 1e6 / 8),
+        isthmus_s=seconds(case, "isthmus", inner=1),
+        gloo_s=gloo,
+        isthmus_cpu_s_per_gb=cpu_per_gb(case, "isthmus", bytes=elements * 4),
+        gloo_cpu_s_per_gb=gloo_cpu,
+        samples=options.repeats,
+    )
+
+
+def main() -> int:
+    ap = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    ap.add_argument("--cases", nargs="+", default=["2:50", "4:100"], metavar="SITES:RTT_MS")
+    ap.add_argument("--mb", type=float, nargs="+", default=[100, 25, 1, 0.004])
+    ap.add_argument("--site-mbit", type=float, default=1000.0)
+    ap.add_argument("--repeats", type=int, default=5)
+    ap.add_argument("--cc", default=congestion_control(), help="default: bbr where there is one")
+    ap.add_argument("--gloo-only", action="store_true", help="leave isthmus out")
+    ap.add_argument("--save", action="store_true", help="write bench/results/wan.json")
+    options = ap.parse_args()
+    reason = wan.why_not()
+    if reason is not None:
+        print(f"bench/wan.py: no WAN can be emulated here: {reason}", file=sys.stderr)
+        return 69
+    rows = []
+    for case in options.cases:
+        sites, _, rtt = case.partition(":")
+        for mb in options.mb:
+            rows.append(run(int(sites), float(rtt), int(mb * 1e6 / 4), options))
+    print(f"{options.site_mbit:g} Mbit/s a site, {options.cc or 'the default congestion control'}")
+    show(rows)
+    if options.save:
+        save("wan", rows)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,120 @@
+"""Two small charts as inline SVG: lines over time, and stacked bars. Pure functions from numbers
+to text.
+
+Colours and letters come from the page's style sheet (classes c0, c1, …), so that light and dark
+are decided there.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+WIDTH = 640
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """A named run of points; `style` is its colour class."""
+
+    name: str
+    style: str
+    points: Sequence[tuple[float, float]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bar:
+    """A named row of parts: (colour class, length, what it is)."""
+
+    name: str
+    parts: Sequence[tuple[str, float, str]]
+    label: str
+
+
+def ticks(low: float, high: float, *, about: int = 5) -> list[float]:
+    """Round numbers inside [low, high], about so many."""
+    span = max(high - low, 1e-9)
+    raw = span / about
+    power = 10.0 ** math.floor(math.log10(raw))
+    step = next(power * m for m in (1, 2, 5, 10) if power * m >= raw * 0.999)
+    first = math.ceil(low / step - 1e-9)
+    return [i * step for i in range(first, math.floor(high / step + 1e-9) + 1)]
+
+
+def number(value: float) -> str:
+    """Without needless digits."""
+    return f"{value:.6g}"
+
+
+def line_chart(lines: Sequence[Line], *, x_name: str, y_name: str, height: int = 320) -> str:
+    """Lines with a dot at each point; the dots tell their values when pointed at."""
+    left, right, top, bottom = 58, 16, 24, 54
+    points = [p for line in lines for p in line.points]
+    x_high = max(x for x, _ in points) or 1.0
+    y_values = [y for _, y in points]
+    margin = (max(y_values) - min(y_values)) * 0.06 or 0.5
+    y_low, y_high = min(y_values) - margin, max(y_values) + margin
+
+    def at(x: float, y: float) -> tuple[float, float]:
+        across = left + x / x_high * (WIDTH - left - right)
+        return across, top + (y_high - y) / (y_high - y_low) * (height - top - bottom)
+
+    out = []
+    for tick in ticks(y_low, y_high):
+        _, y = at(0, tick)
+        out.append(
+            f'<line class="grid" x1="{left}" x2="{WIDTH - right}" y1="{y:.1f}" y2="{y:.1f}"/>'
+        )
+        out.append(f'<text x="{left - 8}" y="{y + 5:.1f}" text-anchor="end">{number(tick)}</text>')
+    for tick in ticks(0, x_high):
+        x, _ = at(tick, y_low)
+        out.append(
+            f'<text x="{x:.1f}" y="{height - bottom + 22}" text-anchor="middle">'
+            f"{number(tick)}</text>"
+        )
+    out.append(
+        f'<text x="{WIDTH - right}" y="{height - 6}" text-anchor="end">{escape(x_name)}</text>'
+    )
+    out.append(f'<text x="{left - 8}" y="14" text-anchor="end">{escape(y_name)}</text>')
+    for line in lines:
+        places = [at(x, y) for x, y in line.points]
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
+        out.append(f'<polyline class="line {line.style}" points="{path}"/>')
+        for (x, y), (px, py) in zip(line.points, places, strict=True):
+            tip = f"{line.name}: {number(x)} {x_name}, {y_name} {y:.4f}"
+            out.append(
+                f'<circle class="fill {line.style}" cx="{px:.1f}" cy="{py:.1f}" r="3">'
+                f"<title>{escape(tip)}</title></circle>"
+            )
+    return frame(out, height, "lines of " + ", ".join(line.name for line in lines))
+
+
+def bar_chart(bars: Sequence[Bar]) -> str:
+    """Horizontal bars from a common zero, each with its name above and its label at the end of the
+    name's line."""
+    row, thick = 58, 22
+    longest = max((sum(length for _, length, _ in b.parts) for b in bars), default=0) or 1.0
+    out = []
+    for i, b in enumerate(bars):
+        y, x = i * row, 0.0
+        out.append(f'<text class="name" x="0" y="{y + 20}">{escape(b.name)}</text>')
+        out.append(f'<text x="{WIDTH}" y="{y + 20}" text-anchor="end">{escape(b.label)}</text>')
+        for style, length, what in b.parts:
+            width = length / longest * WIDTH
+            out.append(
+                f'<rect class="fill {style}" x="{x:.1f}" y="{y + 28}"'
+                f' width="{max(width - 1, 0):.1f}" height="{thick}" rx="2">'
+                f"<title>{escape(what)}</title></rect>"
+            )
+            x += width
+    return frame(out, row * len(bars), "bars of " + ", ".join(b.name for b in bars))
+
+
+def frame(parts: Sequence[str], height: int, says: str) -> str:
+    return (
+        f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(says, quote=True)}">'
+        + "".join(parts)
+        + "</svg>"
+    )
