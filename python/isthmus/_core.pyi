@@ -139,6 +139,7 @@ def mesh_payload_decodes(*, kind: str, payload: bytes) -> bool | str:
     """Whether a decoded "join" or "roster" encodes to the same bytes; a "refuse"'s text. ValueError: not valid."""
 
 def mesh_frame(*, kind: int, payload: bytes) -> bytes: ...
+
 # For the tests of csrc/net: the simulator, actors written in Python, and frames.
 
 class SimActor:
@@ -208,6 +209,7 @@ class SimChannel:
 def frame_header(**fields: int) -> bytes: ...
 def parse_frame_header(header: bytes) -> dict[str, int]: ...
 def crc32c(data: bytes) -> int: ...
+
 class WanSite:
     """One emulated site: its TUN device's descriptor, its IPv4 address as a number.
 
@@ -294,11 +296,13 @@ def wan_shape(packet: bytes) -> dict[str, int] | None:
 
 def wan_pieces(packet: bytes, *, lost: Sequence[int]) -> list[bytes]:
     """What is left of a packet without its lost segments. For tests."""
+
 def codec_table_hash() -> int:
     """Changes when ids, names or formats do."""
 
 def codec_implementations() -> list[str]:
     """What this processor can run, plainest first."""
+
 def schedule(
     algorithm: str, *, rank: int, world: int, elements: int, block: int, root: int = 0
 ) -> dict[str, list[dict[str, Any]]]:
