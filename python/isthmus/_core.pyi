@@ -18,7 +18,8 @@ class Work:
         """Ranks whose data is in the result; empty until it is done."""
     def done(self) -> bool: ...
     def wait(self, timeout: float | None = None) -> None:
-        """Returns when done; raises the operation's error; Timeout after `timeout` seconds (the operation goes on).
+        """Returns when done; raises the operation's error; Timeout after `timeout` seconds (the
+        operation goes on).
         Lets signals through."""
     def gathered(self) -> list[bytes]:
         """What all_gather brought, by rank."""
@@ -26,7 +27,9 @@ class Work:
         """Put this work into the session's completions once it is done (at once if it is)."""
 
 class Session:
-    """One site's membership in a run. The constructor joins, and blocks (without the GIL) until all sites are there."""
+    """One site's membership in a run. The constructor joins, and blocks (without the GIL) until all
+    sites are there.
+    """
 
     def __init__(
         self,
@@ -64,9 +67,9 @@ class Session:
         schedule: str,
         layout: int,
     ) -> Work:
-        """All-reduce. `wire`: C-contiguous buffer holding up's wire of out.size elements (for "f32" it may be `out`
-        itself). `out` is written once, when the work is done well; until then both stay alive and untouched.
-        `layout` is compared between sites."""
+        """All-reduce. `wire`: C-contiguous buffer holding up's wire of out.size elements (for "f32"
+        it may be `out` itself). `out` is written once, when the work is done well; until then both
+        stay alive and untouched. `layout` is compared between sites."""
     def broadcast(self, data: Any, *, root: int) -> Work:
         """Every site's writable C-contiguous buffer becomes the root's bytes. Sizes must agree."""
     def all_gather(self, data: bytes) -> Work:
@@ -91,7 +94,9 @@ def encode(
     out: NDArray[np.uint8] | None = None,
     implementation: str | None = None,
 ) -> NDArray[np.uint8]:
-    """`implementation`: one of codec_implementations(), by default the last; all make the same bytes."""
+    """`implementation`: one of codec_implementations(), by default the last; all make the same
+    bytes.
+    """
 
 def decode(
     codec: str,
@@ -101,7 +106,8 @@ def decode(
     out: NDArray[np.float32] | None = None,
     implementation: str | None = None,
 ) -> NDArray[np.float32]:
-    """`wire`: a C-contiguous buffer of wire_size(codec, elements) bytes; ValueError for any other."""
+    """`wire`: a C-contiguous buffer of wire_size(codec, elements) bytes; ValueError for any other.
+    """
 
 def decode_add(
     codec: str,
@@ -111,12 +117,14 @@ def decode_add(
     *,
     implementation: str | None = None,
 ) -> None:
-    """total += weight * decoded, each product and each sum rounded to float32. After a ValueError for a malformed
+    """total += weight * decoded, each product and each sum rounded to float32. After a ValueError
+    for a malformed
     wire, `total` may hold part of it."""
 
 def wire_size(codec: str, elements: int) -> int: ...
 def pieces(codec: str, elements: int, begin: int, count: int) -> list[tuple[int, int]]:
-    """(offset, bytes) of each section's share of elements [begin, begin + count), whole blocks, in a wire of
+    """(offset, bytes) of each section's share of elements [begin, begin + count), whole blocks, in
+    a wire of
     `elements`."""
 
 def codec_table() -> list[dict[str, Any]]:
@@ -133,10 +141,14 @@ def sim_join(
     end: float,
     seed: int,
 ) -> dict[str, Any]:
-    """Sites join in the simulator; coordinators live from each first to its second time, in seconds."""
+    """Sites join in the simulator; coordinators live from each first to its second time, in
+    seconds.
+    """
 
 def mesh_payload_decodes(*, kind: str, payload: bytes) -> bool | str:
-    """Whether a decoded "join" or "roster" encodes to the same bytes; a "refuse"'s text. ValueError: not valid."""
+    """Whether a decoded "join" or "roster" encodes to the same bytes; a "refuse"'s text.
+    ValueError: not valid.
+    """
 
 def mesh_frame(*, kind: int, payload: bytes) -> bytes: ...
 
@@ -325,7 +337,9 @@ class Slice:
         """Its bytes, copied now. Not after sent()."""
 
 class Executor:
-    """One rank's part in a collective, driven by hand: for tests. ValueError for whatever a peer may not do."""
+    """One rank's part in a collective, driven by hand: for tests. ValueError for whatever a peer
+    may not do.
+    """
 
     def __init__(
         self,
