@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from isthmus.errors import Refused
 
 max_sites = 64
-max_streams = 64
+max_streams = 32
 max_name = 64
 
 
