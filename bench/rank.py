@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any
 
 import isthmus
-
-WARM_UP = 2  # operations: the connections' windows, the allocator
 import torch
 import torch.distributed as dist
+
+WARM_UP = 2  # operations: the connections' windows, the allocator
 
 
 @dataclass(frozen=True, kw_only=True)
