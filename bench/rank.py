@@ -27,6 +27,9 @@ import torch.distributed as dist
 WARM_UP = 2  # operations: the connections' windows, the allocator
 
 
+WARM_UP = 2  # operations of each library that are not counted
+
+
 @dataclass(frozen=True, kw_only=True)
 class Job:
     """What the parent asks for; `addresses` by rank. `lead_s`: from agreeing on a start to it."""

@@ -59,9 +59,9 @@ class Executor {
   Executor(Job job, ByteView input, std::span<float> output);
   ~Executor();
 
-  // Sums begin: now all weights are known. By rank; empty: all 1. For a mean, equal weights count as
-  // 1 each: the result is (x0 + x1 + ...) / world to the bit, and over one site x itself. Slices may
-  // leave, come and be kept before. Call once.
+  // Sums begin: now all weights are known. By rank; empty: all 1. For a mean, equal weights count
+  // as 1 each: the result is (x0 + x1 + ...) / world to the bit, and over one site x itself. Slices
+  // may leave, come and be kept before. Call once.
   void start(std::vector<float> weights);
 
   // The first failure: what arrived() returned, or that this rank's own input is malformed. Final:
