@@ -232,15 +232,18 @@ def test_nothing_to_reduce_is_an_empty_schedule(algorithm: str) -> None:
         assert schedule == {"sends": [], "receives": [], "sums": []}
 
 
-def test_choose_gathers_what_is_small_or_goes_to_one_peer() -> None:
-    large = 10_000_000
-    assert _core.choose(1, large, "f32", "f32") == "gather"
-    assert _core.choose(2, large, "f32", "f32") == "gather"
-    assert _core.choose(3, large, "f32", "f32") == "direct"
+def test_choose_gathers_what_is_small() -> None:
+    assert _core.choose(1, 10_000_000, "f32", "f32") == "gather"
     assert _core.choose(3, 1, "f32", "f32") == "gather"
-    assert _core.choose(3, 32 * 1024, "f32", "f32") == "gather"
-    assert _core.choose(3, 32 * 1024 + 1, "f32", "f32") == "direct"
-    assert _core.choose(3, 64 * 1024, "bf16", "f32") == "gather"
+    assert _core.choose(3, 512 * 1024, "f32", "f32") == "gather"
+    assert _core.choose(3, 512 * 1024 + 1, "f32", "f32") == "direct"
+    assert _core.choose(3, 1024 * 1024, "bf16", "f32") == "gather"
+
+
+def test_between_two_sites_only_a_lossless_codec_takes_direct() -> None:
+    assert _core.choose(2, 10_000_000, "f32", "f32") == "direct"
+    assert _core.choose(2, 10_000_000, "bf16", "bf16") == "gather"
+    assert _core.choose(3, 10_000_000, "bf16", "bf16") == "direct"
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
