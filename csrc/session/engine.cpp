@@ -121,6 +121,8 @@ void Engine::see_off_leavers() {
 void Engine::complete_operations() {
   for (auto it = operations_.lower_bound(first_open_); it != operations_.end(); ++it) {
     Operation& operation = *it->second;
+    if (!operation.done() && !operation.objection().empty())
+      refuse_operation(operation, operation.objection(), -1);
     if (!operation.ready()) continue;
     operation.complete();
     ++operations_done_;

@@ -1,6 +1,7 @@
 #include "session/operation.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <numeric>
 
@@ -85,6 +86,11 @@ void Operation::start_if_all_heard() {
   if (executor_ == nullptr) return;
   std::vector<float> weights;
   for (const auto& announcement : heard_) weights.push_back(announcement->weight);
+  const float total = std::accumulate(weights.begin(), weights.end(), 0.0f);
+  if (mine_.mean != 0 && (!(total > 0) || !std::isfinite(total))) {
+    objection_ = "the weights of all sites add up to " + std::to_string(total);
+    return;
+  }
   executor_->start(std::move(weights));
 }
 
@@ -112,7 +118,7 @@ Status Operation::arrived(int peer, SliceId id) {
 }
 
 bool Operation::ready() const {
-  return started_ && !done_ &&
+  return started_ && !done_ && objection_.empty() &&
          (executor_ == nullptr || (executor_->output_ready() && executor_->input_free()));
 }
 

@@ -36,6 +36,9 @@ class Operation {
   Result<ByteSpan> place(int peer, SliceId id, std::uint64_t bytes);
   Status arrived(int peer, SliceId id);
 
+  // Why no site can do what all ask for; empty: it can be done.
+  const std::string& objection() const { return objection_; }
+
   // All is here, and the caller's memory is not needed any more except to take the result.
   bool ready() const;
   // Writes the result to the caller's memory and finishes the work.
@@ -64,6 +67,7 @@ class Operation {
   Buffers::Lease output_;
   Buffers::Lease padded_input_;  // broadcast, at the root
   std::unique_ptr<Executor> executor_;
+  std::string objection_;
   bool started_ = false;
   bool done_ = false;
   bool failed_ = false;

@@ -40,7 +40,10 @@ Status Engine::hear(int peer, std::uint64_t number, Announcement theirs) {
   const auto me = static_cast<std::size_t>(rank_), them = static_cast<std::size_t>(peer);
   const std::string odd = difference(operation->announcement(), sites_[me], theirs, sites_[them]);
   if (!odd.empty()) {
-    refuse_operation(*operation, odd, peer);
+    refuse_operation(*operation,
+                     "sites differ: " + odd +
+                         "; all sites must call the same operations in the same order",
+                     peer);
     return {};
   }
   operation->heard(peer, std::move(theirs));
@@ -59,9 +62,7 @@ Status Engine::hear(int peer, std::uint64_t number, Announcement theirs) {
 void Engine::refuse_operation(Operation& operation, const std::string& why, int peer) {
   for (auto& link : links_)
     if (link != nullptr) link->detach(operation.number());
-  operation.fail(refused(operation.title() + " differs between sites: " + why +
-                             "; all sites must call the same operations in the same order",
-                         peer));
+  operation.fail(refused(operation.title() + ": " + why, peer));
   progress_ = true;
 }
 
