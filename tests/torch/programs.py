@@ -101,7 +101,7 @@ def train(
     }
     if hook is not None:
         answer["hook"] = hook.state_dict()
-        answer["threads"] = sorted(hook.stats())
+        answer["stats"] = hook.stats()
         hook.close()
     return answer
 

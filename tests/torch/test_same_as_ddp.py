@@ -34,6 +34,11 @@ def test_two_sites_equal_plain_ddp_bit_for_bit_for_50_steps() -> None:
         assert ranks[0][name]["digest"] == plain[0][name]["digest"], name
         assert ranks[0][name]["hook"]["steps"] == 50, name
         assert ranks[0][name]["hook"]["buckets"] > 50, name
+        stats = ranks[0][name]["stats"]
+        assert stats["exchange_seconds"] >= stats["waiting_seconds"] > 0, name
+        # Two sites exchange every parameter once a step, 4 bytes each.
+        assert stats["bytes_sent"] >= 50 * 4 * len(ranks[0][name]["state"]), name
+        assert stats["bytes_received"] >= 50 * 4 * len(ranks[0][name]["state"]), name
 
 
 @pytest.mark.parametrize("sites", [[1, 1, 1], [1] * 5, [2, 1], [2, 2, 1]])

@@ -66,14 +66,19 @@ class Hook:
     def stats(self) -> dict[str, Any]:
         """steps, buckets; exchange_seconds: from a step's first bucket to its last result, summed;
         waiting_seconds: the part of it after backward had handed over its last bucket;
-        session: the gateway's session.stats(), empty at the site's other ranks."""
+        bytes_sent, bytes_received: over the WAN, by this rank; session: the gateway's
+        session.stats(), empty at the site's other ranks."""
         exchange, waiting = self._meter.seconds()
+        session = {} if self._session is None else self._session.stats()
+        links = session.get("links", {}).values()
         return {
             "steps": self._before[0] + self._meter.steps,
             "buckets": self._before[1] + self._meter.buckets,
             "exchange_seconds": exchange,
             "waiting_seconds": waiting,
-            "session": {} if self._session is None else self._session.stats(),
+            "bytes_sent": sum(link["bytes_sent"] for link in links),
+            "bytes_received": sum(link["bytes_received"] for link in links),
+            "session": session,
         }
 
     def state_dict(self) -> dict[str, Any]:
