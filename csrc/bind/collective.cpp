@@ -116,6 +116,8 @@ class Driven {
   }
 
   void start() {
+    require(!started_, "an executor starts once");
+    started_ = true;
     executor_->start(weights_);
     require(executor_->health());
   }
@@ -129,6 +131,7 @@ class Driven {
   std::vector<float> output_;
   std::vector<float> weights_;
   int world_;
+  bool started_ = false;
   std::unique_ptr<Executor> executor_;
 };
 
