@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -60,7 +61,8 @@ def run(sites: int, rtt_ms: float, elements: int, options: argparse.Namespace) -
         line += ["--rtt-ms", f"{rtt_ms:g}", "--site-mbit", f"{options.site_mbit:g}"]
         line += ["--cc", options.cc] if options.cc else []
         line += ["--", sys.executable, str(Path(__file__).with_name("rank.py")), json.dumps(job)]
-        subprocess.run(line, check=True)
+        # The sites have no name service, of which torch warns at every connection.
+        subprocess.run(line, check=True, env={**os.environ, "TORCH_CPP_LOG_LEVEL": "ERROR"})
         case = [rank[0] for rank in read_ranks(Path(folder), sites)]
     gloo, gloo_cpu = seconds(case, "gloo", inner=1), cpu_per_gb(case, "gloo", bytes=elements * 4)
     assert gloo is not None and gloo_cpu is not None
