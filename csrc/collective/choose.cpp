@@ -24,7 +24,8 @@ Algorithm choose(const Choice& choice) {
   // Divided, so that no size overflows.
   if (choice.up->wire_size(choice.elements) <= gather_limit_bytes / peers) return Algorithm::gather;
   // Between two sites both send the same bytes. A lossless codec then saves half of the adding with
-  // `direct`, whose second delay hides behind the bytes; a lossy one saves a rounding with `gather`.
+  // `direct`, whose second delay hides behind the bytes; a lossy one saves a rounding with
+  // `gather`.
   const bool lossless = choice.up->identity && choice.down->identity;
   return choice.world == 2 && !lossless ? Algorithm::gather : Algorithm::direct;
 }

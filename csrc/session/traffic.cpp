@@ -40,10 +40,10 @@ Status Engine::hear(int peer, std::uint64_t number, Announcement theirs) {
   const auto me = static_cast<std::size_t>(rank_), them = static_cast<std::size_t>(peer);
   const std::string odd = difference(operation->announcement(), sites_[me], theirs, sites_[them]);
   if (!odd.empty()) {
-    refuse_operation(*operation,
-                     "sites differ: " + odd +
-                         "; all sites must call the same operations in the same order",
-                     peer);
+    refuse_operation(
+        *operation,
+        "sites differ: " + odd + "; all sites must call the same operations in the same order",
+        peer);
     return {};
   }
   operation->heard(peer, std::move(theirs));

@@ -90,8 +90,8 @@ class Stopwatch:
     def __init__(self, model: torch.nn.Module, *, counts_bytes: bool) -> None:
         self.counts_bytes_ = counts_bytes
         self.ready_ = self.start_ = self.summed_ = 0.0
-        for leaf in model.parameters():
-            leaf.register_post_accumulate_grad_hook(self.note_)  # type: ignore[no-untyped-call]
+        for p in model.parameters():
+            p.register_post_accumulate_grad_hook(self.note_)  # type: ignore[no-untyped-call]
         self.sent_ = sent_bytes()
 
     def note_(self, _: torch.Tensor) -> None:
