@@ -19,6 +19,9 @@ constexpr std::size_t max_pieces = 8;
 // What the kernel holds unsent: enough to keep the wire busy between two wake-ups, little enough
 // that a slice waits in our queue, where any stream of the link may take it.
 constexpr int unsent_low_water_bytes = 1 << 20;
+// The kernel doubles what is asked, and grows a buffer by itself only to half of that (4 MiB, which
+// is 335 Mbit/s at 100 ms). What it does not allow is cut to what it does.
+constexpr int send_buffer_bytes = 4 << 20;
 
 class Socket {
  public:
@@ -133,6 +136,7 @@ void set_option(int fd, int level, int name, int value) {
 void tune(int fd, const TcpOptions& options, bool local) {
   set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
   set_option(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, unsent_low_water_bytes);
+  set_option(fd, SOL_SOCKET, SO_SNDBUF, send_buffer_bytes);
   set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT,
              static_cast<int>(options.user_timeout_ns / millisecond_ns));
   if (!local && !options.congestion.empty())  // a kernel without it keeps its default
