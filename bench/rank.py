@@ -24,6 +24,11 @@ import isthmus
 import torch
 import torch.distributed as dist
 
+WARM_UP = 2  # operations: the connections' windows, the allocator
+
+
+WARM_UP = 2  # operations of each library that are not counted
+
 
 @dataclass(frozen=True, kw_only=True)
 class Job:

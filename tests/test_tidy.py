@@ -20,7 +20,8 @@ def sources(folders: Iterable[str], suffixes: tuple[str, ...]) -> Iterator[tuple
             for name in sorted(names):
                 path = Path(where, name)
                 if name.endswith(suffixes) and not path.is_symlink():
-                    yield path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8")
+                    text = "" if path.suffix == ".so" else path.read_text(encoding="utf-8")
+                    yield path.relative_to(ROOT).as_posix(), text
 
 
 def problems(check: Check, folders: Iterable[str], suffixes: tuple[str, ...]) -> list[str]:

@@ -77,6 +77,9 @@ CPP_HOMES: Mapping[str, tuple[str, str]] = {
 # Python files that may read the environment, and why.
 ENVIRONMENT_HOMES: Mapping[str, str] = {
     "python/isthmus/config.py": "the home: ISTHMUS_… become settings here",
+    "python/isthmus/demo/site.py": "hands torchrun's ranks their environment",
+    "python/isthmus/demo/train.py": "reads torchrun's RANK and LOCAL_RANK",
+    "python/isthmus/demo/world.py": "reads the emulator's WAN_SITE and WAN_ADDRS",
 }
 
 NOT_A_NOUN = re.compile(r"(^|[_\-.])(utils?|helpers?|managers?|impl|misc|stuff)([_\-.]|$)", re.I)

@@ -55,8 +55,8 @@ class Writer {
   std::vector<std::byte> bytes_;
 };
 
-// Reader takes fields from bytes that a stranger may have sent. After a read past the end, ok() is false for good
-// and every value is zero or empty.
+// Reader takes fields from bytes that a stranger may have sent. After a read past the end, ok() is
+// false for good and every value is zero or empty.
 class Reader {
  public:
   explicit Reader(ByteView bytes) : bytes_(bytes) {}

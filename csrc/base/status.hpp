@@ -31,7 +31,9 @@ inline Status peer_lost(std::string text, int peer = -1) {
 inline Status timed_out(std::string text, int peer = -1) {
   return {Code::timeout, peer, std::move(text)};
 }
-inline Status cancelled(std::string text) { return {Code::cancelled, -1, std::move(text)}; }
+inline Status cancelled(std::string text) {
+  return {Code::cancelled, -1, std::move(text)};
+}
 inline Status internal_error(std::string text) {
   return {Code::internal_error, -1, std::move(text)};
 }

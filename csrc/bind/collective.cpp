@@ -116,6 +116,8 @@ class Driven {
   }
 
   void start() {
+    require(!started_, "an executor starts once");
+    started_ = true;
     executor_->start(weights_);
     require(executor_->health());
   }
@@ -129,6 +131,7 @@ class Driven {
   std::vector<float> output_;
   std::vector<float> weights_;
   int world_;
+  bool started_ = false;
   std::unique_ptr<Executor> executor_;
 };
 
@@ -177,17 +180,10 @@ void register_executor(py::module_& m) {
                        std::uint64_t elements, const std::string& up, const std::string& down,
                        std::vector<float> weights, bool mean, std::uint32_t slice_elements,
                        int root) {
-             Job job{rank,
-                     world,
-                     {},
-                     codec_named(up),
-                     codec_named(down),
-                     elements,
-                     mean,
-                     slice_elements};
+             Job job{rank, world,         {}, codec_named(up), codec_named(down), elements,
+                     mean, slice_elements};
              return std::make_unique<Driven>(algorithm_named(algorithm), root, std::move(job),
-                                             std::move(weights),
-                                             std::string(wire));
+                                             std::move(weights), std::string(wire));
            }),
            py::arg("algorithm"), py::kw_only(), py::arg("rank"), py::arg("world"), py::arg("wire"),
            py::arg("elements"), py::arg("up"), py::arg("down"), py::arg("weights"), py::arg("mean"),

@@ -7,7 +7,8 @@
 
 namespace isthmus {
 
-// Throws the Python exception of this status' code; `peer` is the lost site's name, or empty. Needs the GIL.
+// Throws the Python exception of this status' code; `peer` is the lost site's name, or empty. Needs
+// the GIL.
 [[noreturn]] void raise(const Status& status, const std::string& peer = "");
 
 std::string_view name_of(Code code);

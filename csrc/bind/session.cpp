@@ -1,4 +1,5 @@
-// Session, Work and Coordinator for Python: arguments in, exceptions out, the GIL let go where calls wait.
+// Session, Work and Coordinator for Python: arguments in, exceptions out, the GIL let go where
+// calls wait.
 #include "session/session.hpp"
 
 #include <pybind11/numpy.h>
@@ -20,7 +21,9 @@ using py::literals::operator""_a;
 
 constexpr std::int64_t signal_check_ns = 100 * millisecond_ns;
 
-std::int64_t to_ns(double seconds) { return static_cast<std::int64_t>(seconds * 1e9); }
+std::int64_t to_ns(double seconds) {
+  return static_cast<std::int64_t>(seconds * 1e9);
+}
 
 // Waits without the GIL and lets signal handlers run in between. False: `seconds` are over.
 bool wait_for(const Work& work, std::optional<double> seconds) {
@@ -72,7 +75,8 @@ const codecs::Codec* codec_named(const std::string& name) {
   const codecs::Codec* codec = codecs::find(name);
   if (codec != nullptr) return codec;
   std::string known;
-  for (const codecs::Codec& c : codecs::all()) known += (known.empty() ? "" : ", ") + std::string(c.name);
+  for (const codecs::Codec& c : codecs::all())
+    known += (known.empty() ? "" : ", ") + std::string(c.name);
   raise(refused("no codec \"" + name + "\"; there are: " + known));
 }
 
@@ -125,9 +129,9 @@ class BoundSession {
     return names;
   }
 
-  BoundWork exchange(const py::buffer& wire, py::array_t<float, py::array::c_style> out, const std::string& up,
-                     const std::string& down, bool mean, float weight, const std::string& schedule,
-                     std::uint64_t layout) {
+  BoundWork exchange(const py::buffer& wire, py::array_t<float, py::array::c_style> out,
+                     const std::string& up, const std::string& down, bool mean, float weight,
+                     const std::string& schedule, std::uint64_t layout) {
     const py::buffer_info in = request_buffer(wire, false, "wire");
     Request request{.collective = Collective::all_reduce,
                     .input = {static_cast<const std::byte*>(in.ptr), bytes_of(in)},
@@ -139,7 +143,8 @@ class BoundSession {
                     .mean = mean,
                     .weight = weight,
                     .layout = layout};
-    if (in.size == 0 || out.size() == 0) raise(refused("there is nothing to reduce: the array is empty"));
+    if (in.size == 0 || out.size() == 0)
+      raise(refused("there is nothing to reduce: the array is empty"));
     if (request.input.size() != request.up->wire_size(request.elements))
       raise(refused("wire has " + std::to_string(request.input.size()) + " bytes; " + up + " of " +
                     std::to_string(request.elements) + " elements has " +
@@ -169,8 +174,9 @@ class BoundSession {
   BoundWork all_gather(const py::bytes& data) {
     const std::string_view view = data;
     if (view.size() > max_gather_bytes)
-      raise(refused("all_gather takes at most " + std::to_string(max_gather_bytes) + " bytes a site, not " +
-                    std::to_string(view.size()) + "; use broadcast for more"));
+      raise(refused("all_gather takes at most " + std::to_string(max_gather_bytes) +
+                    " bytes a site, not " + std::to_string(view.size()) +
+                    "; use broadcast for more"));
     const auto bytes = std::as_bytes(std::span(view));
     return submit(Request{.payload = {bytes.begin(), bytes.end()}}, py::none());
   }
@@ -194,11 +200,11 @@ class BoundSession {
     }
     py::dict links;
     for (const auto& [site, link] : stats.links)
-      links[py::str(site)] =
-          py::dict("bytes_sent"_a = link.bytes_sent, "bytes_received"_a = link.bytes_received,
-                   "frames_sent"_a = link.frames_sent, "frames_received"_a = link.frames_received,
-                   "streams"_a = link.streams, "rtt_ms"_a = static_cast<double>(link.path.rtt_ns) / 1e6,
-                   "retransmits"_a = link.path.retransmits);
+      links[py::str(site)] = py::dict(
+          "bytes_sent"_a = link.bytes_sent, "bytes_received"_a = link.bytes_received,
+          "frames_sent"_a = link.frames_sent, "frames_received"_a = link.frames_received,
+          "streams"_a = link.streams, "rtt_ms"_a = static_cast<double>(link.path.rtt_ns) / 1e6,
+          "retransmits"_a = link.path.retransmits);
     return py::dict("operations"_a = stats.operations_done, "kept"_a = stats.operations_kept,
                     "generation"_a = generation(), "links"_a = links);
   }
@@ -213,7 +219,8 @@ class BoundSession {
 
  private:
   BoundWork submit(Request request, py::object memory) {
-    // The engine reads and writes the caller's memory until the work is done, whoever else lets go of it.
+    // The engine reads and writes the caller's memory until the work is done, whoever else lets go
+    // of it.
     borrowed_.remove_if([](const auto& entry) { return entry.first->done(); });
     auto work = session_->submit(std::move(request));
     if (!work.ok()) raise(work.status());
@@ -263,27 +270,30 @@ class BoundCoordinator {
   std::thread thread_;
 };
 
-std::unique_ptr<BoundSession> open_session(std::string rendezvous, std::string site, int sites, std::string run,
-                                           bool serve, std::string listen, std::string advertise, int streams,
-                                           double timeout, double heartbeat, std::string congestion) {
+std::unique_ptr<BoundSession> open_session(std::string rendezvous, std::string site, int sites,
+                                           std::string run, bool serve, std::string listen,
+                                           std::string advertise, int streams, double timeout,
+                                           double heartbeat, std::string congestion) {
   if (sites < 1 || sites > max_sites)
-    raise(refused("sites must be 1 to " + std::to_string(max_sites) + ", not " + std::to_string(sites)));
+    raise(refused("sites must be 1 to " + std::to_string(max_sites) + ", not " +
+                  std::to_string(sites)));
   if (streams < 0 || streams > max_streams)
     raise(refused("streams must be 0 (by itself) to " + std::to_string(max_streams) + ", not " +
                   std::to_string(streams)));
   if (!(timeout > 0 && timeout < 1e6) || !(heartbeat > 0 && heartbeat < 1e6))
     raise(refused("timeout and heartbeat are seconds above zero"));
-  return std::make_unique<BoundSession>(SessionOptions{.rendezvous = std::move(rendezvous),
-                                                       .run = std::move(run),
-                                                       .site = std::move(site),
-                                                       .sites = sites,
-                                                       .serve = serve,
-                                                       .listen = std::move(listen),
-                                                       .advertise = std::move(advertise),
-                                                       .streams = streams,
-                                                       .timeout_ns = to_ns(timeout),
-                                                       .heartbeat_timeout_ns = to_ns(heartbeat),
-                                                       .tcp = {.congestion = std::move(congestion)}});
+  return std::make_unique<BoundSession>(
+      SessionOptions{.rendezvous = std::move(rendezvous),
+                     .run = std::move(run),
+                     .site = std::move(site),
+                     .sites = sites,
+                     .serve = serve,
+                     .listen = std::move(listen),
+                     .advertise = std::move(advertise),
+                     .streams = streams,
+                     .timeout_ns = to_ns(timeout),
+                     .heartbeat_timeout_ns = to_ns(heartbeat),
+                     .tcp = {.congestion = std::move(congestion)}});
 }
 
 void register_work(py::module_& m) {
@@ -301,14 +311,15 @@ void register_work(py::module_& m) {
 void register_session(py::module_& m) {
   register_work(m);
   py::class_<BoundSession>(m, "Session")
-      .def(py::init(&open_session), py::kw_only(), "rendezvous"_a, "site"_a, "sites"_a, "run"_a, "serve"_a,
-           "listen"_a, "advertise"_a, "streams"_a, "timeout"_a, "heartbeat"_a, "congestion"_a = "bbr")
+      .def(py::init(&open_session), py::kw_only(), "rendezvous"_a, "site"_a, "sites"_a, "run"_a,
+           "serve"_a, "listen"_a, "advertise"_a, "streams"_a, "timeout"_a, "heartbeat"_a,
+           "congestion"_a = "bbr")
       .def_property_readonly("rank", &BoundSession::rank)
       .def_property_readonly("world_size", &BoundSession::world_size)
       .def_property_readonly("generation", &BoundSession::generation)
       .def_property_readonly("sites", &BoundSession::sites)
-      .def("exchange", &BoundSession::exchange, "wire"_a, py::arg("out").noconvert(), py::kw_only(), "up"_a,
-           "down"_a, "mean"_a, "weight"_a, "schedule"_a, "layout"_a)
+      .def("exchange", &BoundSession::exchange, "wire"_a, py::arg("out").noconvert(), py::kw_only(),
+           "up"_a, "down"_a, "mean"_a, "weight"_a, "schedule"_a, "layout"_a)
       .def("broadcast", &BoundSession::broadcast, "data"_a, py::kw_only(), "root"_a)
       .def("all_gather", &BoundSession::all_gather, "data"_a)
       .def("next_completion", &BoundSession::next_completion)

@@ -8,6 +8,7 @@
 
 #include <array>
 
+#include "bind/errors.hpp"
 #include "bind/module.hpp"
 #include "net/channel.hpp"
 
@@ -16,16 +17,9 @@ namespace {
 
 namespace py = pybind11;
 
-[[noreturn]] void fail(const Status& status) {
-  constexpr std::array names = {"ok",         "timeout",   "peer_lost",     "refused",
-                                "wire_error", "cancelled", "internal_error"};
-  const std::string code = names[static_cast<std::size_t>(status.code)];
-  throw std::runtime_error(code + ": " + status.text);
-}
-
 template <class T>
 T value_of(Result<T> result) {
-  if (!result.ok()) fail(result.status());
+  if (!result.ok()) raise(result.status());
   return std::move(*result);
 }
 
@@ -222,7 +216,7 @@ void register_frames(py::module_& m) {
            })
       .def("flush",
            [](Channel& channel) {
-             if (const Status status = channel.flush(); !status.ok()) fail(status);
+             if (const Status status = channel.flush(); !status.ok()) raise(status);
            })
       .def("flushed", &Channel::flushed)
       .def("receive", &receive)

@@ -59,9 +59,10 @@ class Executor {
   Executor(Job job, ByteView input, std::span<float> output);
   ~Executor();
 
-  // Sums begin: now all weights are known. By rank; empty: all 1. For a mean, equal weights count as
-  // 1 each: the result is (x0 + x1 + ...) / world to the bit, and over one site x itself. Slices may
-  // leave, come and be kept before. Call once.
+  // Sums begin: now all weights are known. By rank; empty: all 1. For a mean, equal weights count
+  // as 1 each: the result is (x0 + x1 + ...) / world to the bit, and over one site x itself. Slices
+  // may leave, come and be kept before; one of those that is malformed shows in health(). Call
+  // once. REQUIRES: for a mean, the weights are finite and their sum is above zero.
   void start(std::vector<float> weights);
 
   // The first failure: what arrived() returned, or that this rank's own input is malformed. Final:

@@ -28,14 +28,19 @@ std::optional<Hello> parse_hello(ByteView payload) {
   return hello;
 }
 
-// Few streams: each more competes with its sisters for the same queue. More than one only where one stream's window
-// is the limit (4 MiB of kernel buffer on a long fat path), the more so the fewer peers share the uplink.
-int default_streams(int world) { return world <= 2 ? 4 : world <= 5 ? 2 : 1; }
+// Few streams: each more competes with its sisters for the same queue. More than one only where one
+// stream's window is the limit (4 MiB of kernel buffer on a long fat path), the more so the fewer
+// peers share the uplink.
+int default_streams(int world) {
+  return world <= 2 ? 4 : world <= 5 ? 2 : 1;
+}
 
 }  // namespace
 
 Mesh::Mesh(Network& network, std::unique_ptr<Listener> listener, std::int64_t heartbeat_timeout_ns)
-    : network_(network), listener_(std::move(listener)), heartbeat_timeout_ns_(heartbeat_timeout_ns) {}
+    : network_(network),
+      listener_(std::move(listener)),
+      heartbeat_timeout_ns_(heartbeat_timeout_ns) {}
 
 Status Mesh::start(const Roster& roster, int rank, std::int64_t now_ns, std::int64_t deadline_ns) {
   roster_ = roster;
@@ -111,7 +116,8 @@ bool Mesh::serve(Guest& guest, std::int64_t now_ns) {
   return false;
 }
 
-// A hello that fits gets the welcome and its stream a seat; any other guest is sent away without a word.
+// A hello that fits gets the welcome and its stream a seat; any other guest is sent away without a
+// word.
 void Mesh::seat(Guest& guest) {
   const Header& header = guest.hello->header;
   const auto hello = parse_hello(guest.hello->payload);
@@ -172,7 +178,8 @@ Status Mesh::greet(Dial& dial) {
 Status Mesh::unreachable(const Dial& dial) const {
   const Member& me = roster_.members[static_cast<std::size_t>(rank_)];
   const Member& peer = roster_.members[static_cast<std::size_t>(dial.peer)];
-  return refused("site \"" + me.site + "\" cannot reach site \"" + peer.site + "\" at " + peer.address + " (" +
+  return refused("site \"" + me.site + "\" cannot reach site \"" + peer.site + "\" at " +
+                     peer.address + " (" +
                      (dial.last_error.empty() ? "no answer" : dial.last_error) +
                      "): check advertise= at site \"" + peer.site + "\" and that its port is open",
                  dial.peer);
@@ -195,8 +202,8 @@ std::vector<std::unique_ptr<Link>> Mesh::take_links(std::int64_t first_word_by_n
                         .name = roster_.members[peer].site,
                         .stamp = stamp(Kind::slice),
                         .heartbeat_timeout_ns = heartbeat_timeout_ns_};
-    links[peer] = std::make_unique<Link>(std::move(options), std::move(seats_[peer]),
-                                         first_word_by_ns);
+    links[peer] =
+        std::make_unique<Link>(std::move(options), std::move(seats_[peer]), first_word_by_ns);
   }
   seats_.clear();
   seats_.resize(links.size());

@@ -1,8 +1,9 @@
 // Mesh: the links to all peers of one roster, from the first dial to the last handshake.
 //
-// Of two sites the one of higher rank dials, unless the other has no address to dial. A stream begins with a hello
-// that names run, generation, both ranks and the stream's number, and is used after the other end's welcome.
-// Strangers at the listening port are bounded in number, bytes and time, before and after the mesh stands.
+// Of two sites the one of higher rank dials, unless the other has no address to dial. A stream
+// begins with a hello that names run, generation, both ranks and the stream's number, and is used
+// after the other end's welcome. Strangers at the listening port are bounded in number, bytes and
+// time, before and after the mesh stands.
 #pragma once
 
 #include <deque>
@@ -27,8 +28,8 @@ class Mesh {
   Status step(std::int64_t now_ns);
   std::int64_t deadline_ns() const { return deadline_ns_; }
   bool complete() const;
-  // Once complete; the element of this site itself is null. A peer's own mesh may take until `first_word_by_ns` to
-  // stand; from its first byte on, heartbeats count.
+  // Once complete; the element of this site itself is null. A peer's own mesh may take until
+  // `first_word_by_ns` to stand; from its first byte on, heartbeats count.
   std::vector<std::unique_ptr<Link>> take_links(std::int64_t first_word_by_ns);
 
   const Roster& roster() const { return roster_; }

@@ -30,7 +30,8 @@ Result<SocketAddress> resolve(const std::string& address, bool passive) {
   hints.ai_socktype = SOCK_STREAM;
   hints.ai_flags = passive ? AI_PASSIVE : 0;
   addrinfo* found = nullptr;
-  const char* host = parts->host.empty() ? (passive ? "0.0.0.0" : "127.0.0.1") : parts->host.c_str();
+  const char* host =
+      parts->host.empty() ? (passive ? "0.0.0.0" : "127.0.0.1") : parts->host.c_str();
   if (const int code = getaddrinfo(host, parts->port.c_str(), &hints, &found); code != 0)
     return refused("cannot find the host of \"" + address + "\": " + gai_strerror(code));
   SocketAddress out;
@@ -43,9 +44,11 @@ Result<SocketAddress> resolve(const std::string& address, bool passive) {
 std::string host_text(const SocketAddress& address) {
   char text[INET6_ADDRSTRLEN] = "";
   if (address.family() == AF_INET)
-    inet_ntop(AF_INET, &reinterpret_cast<const sockaddr_in*>(&address.storage)->sin_addr, text, sizeof text);
+    inet_ntop(AF_INET, &reinterpret_cast<const sockaddr_in*>(&address.storage)->sin_addr, text,
+              sizeof text);
   else if (address.family() == AF_INET6)
-    inet_ntop(AF_INET6, &reinterpret_cast<const sockaddr_in6*>(&address.storage)->sin6_addr, text, sizeof text);
+    inet_ntop(AF_INET6, &reinterpret_cast<const sockaddr_in6*>(&address.storage)->sin6_addr, text,
+              sizeof text);
   return text;
 }
 
@@ -59,7 +62,8 @@ std::string to_text(const SocketAddress& address) {
 
 bool is_loopback(const SocketAddress& address) {
   if (address.family() == AF_INET)
-    return ntohl(reinterpret_cast<const sockaddr_in*>(&address.storage)->sin_addr.s_addr) >> 24 == 127;
+    return ntohl(reinterpret_cast<const sockaddr_in*>(&address.storage)->sin_addr.s_addr) >> 24 ==
+           127;
   return address.family() == AF_INET6 &&
          IN6_IS_ADDR_LOOPBACK(&reinterpret_cast<const sockaddr_in6*>(&address.storage)->sin6_addr);
 }

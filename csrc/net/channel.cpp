@@ -34,9 +34,8 @@ Status Channel::flush() {
 Result<std::optional<Message>> Channel::receive(std::uint32_t max_payload) {
   while (true) {
     const bool in_header = got_ < header_bytes;
-    const ByteSpan into =
-        in_header ? ByteSpan(header_).subspan(got_)
-                  : ByteSpan(message_.payload).subspan(got_ - header_bytes);
+    const ByteSpan into = in_header ? ByteSpan(header_).subspan(got_)
+                                    : ByteSpan(message_.payload).subspan(got_ - header_bytes);
     if (!into.empty()) {
       const auto got = stream_->read(std::span(&into, 1));
       if (!got.ok()) return got.status();
@@ -49,8 +48,8 @@ Result<std::optional<Message>> Channel::receive(std::uint32_t max_payload) {
       auto header = parse_header(header_);
       if (!header.ok()) return header.status();
       if (header->length > max_payload)
-        return wire_error("a frame of " + std::to_string(header->length) +
-                          " bytes where at most " + std::to_string(max_payload) + " may come");
+        return wire_error("a frame of " + std::to_string(header->length) + " bytes where at most " +
+                          std::to_string(max_payload) + " may come");
       message_.header = *header;
       message_.payload.resize(header->length);
       if (header->length > 0) continue;

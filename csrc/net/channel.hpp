@@ -1,4 +1,5 @@
-// Channel: whole frames over one stream, for everything that is not bulk data: joining, handshakes, control.
+// Channel: whole frames over one stream, for everything that is not bulk data: joining, handshakes,
+// control.
 //
 // Nothing blocks. Outgoing frames wait in a queue of limited size until flush() can write them.
 #pragma once
@@ -30,8 +31,8 @@ class Channel {
   Status flush();
   bool flushed() const { return queue_.empty(); }
 
-  // The next whole frame, nothing, or why there will be no more. `max_payload` bounds what is allocated for a frame
-  // before anybody vouches for the sender.
+  // The next whole frame, nothing, or why there will be no more. `max_payload` bounds what is
+  // allocated for a frame before anybody vouches for the sender.
   Result<std::optional<Message>> receive(std::uint32_t max_payload = max_payload_bytes);
 
   Stream& stream() const { return *stream_; }

@@ -1,7 +1,8 @@
-// Frame: the unit on every connection; a fixed header, then `length` bytes. wire.md is the authority for the bytes.
+// Frame: the unit on every connection; a fixed header, then `length` bytes. wire.md is the
+// authority for the bytes.
 //
-// Parsing never trusts: a header with a wrong magic, version, kind, length or check is a wire_error. Whether a frame
-// makes sense at this moment is for the layer above to say.
+// Parsing never trusts: a header with a wrong magic, version, kind, length or check is a
+// wire_error. Whether a frame makes sense at this moment is for the layer above to say.
 #pragma once
 
 #include <array>
@@ -35,15 +36,15 @@ enum class Kind : std::uint8_t {
 
 struct Header {
   Kind kind = Kind::heartbeat;
-  std::uint16_t source = 0;       // rank of the sender
-  std::uint64_t run = 0;          // the coordinator's random number for this mesh
+  std::uint16_t source = 0;  // rank of the sender
+  std::uint64_t run = 0;     // the coordinator's random number for this mesh
   std::uint32_t generation = 0;
-  std::uint32_t attempt = 0;      // of the operation
-  std::uint64_t operation = 0;    // counted from 0 in every session
-  std::uint32_t transfer = 0;     // within the operation's schedule
-  std::uint32_t length = 0;       // payload bytes after the header
-  std::uint64_t offset = 0;       // slice: first element, counted from the transfer's beginning
-  std::uint64_t watermark = 0;    // the sender has finished all operations below this one
+  std::uint32_t attempt = 0;    // of the operation
+  std::uint64_t operation = 0;  // counted from 0 in every session
+  std::uint32_t transfer = 0;   // within the operation's schedule
+  std::uint32_t length = 0;     // payload bytes after the header
+  std::uint64_t offset = 0;     // slice: first element, counted from the transfer's beginning
+  std::uint64_t watermark = 0;  // the sender has finished all operations below this one
   friend bool operator==(const Header&, const Header&) = default;
 };
 

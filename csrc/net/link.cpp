@@ -88,7 +88,8 @@ Status Link::read_data(DataStream& data, Traffic& traffic) {
     std::array<ByteSpan, 2> into;
     std::size_t count = 0;
     if (data.header) into[count++] = data.payload.subspan(data.got);
-    into[count++] = data.header ? ByteSpan(data.in_header) : ByteSpan(data.in_header).subspan(data.got);
+    into[count++] =
+        data.header ? ByteSpan(data.in_header) : ByteSpan(data.in_header).subspan(data.got);
     const auto got = data.stream->read(std::span(into.data(), count));
     if (!got.ok()) return end_of_data(data, got.status());
     if (*got == 0) break;
@@ -246,8 +247,8 @@ bool Link::ended() const {
 }
 
 bool Link::idle() const {
-  return control_.flushed() &&
-         std::none_of(data_.begin(), data_.end(), [](const DataStream& d) { return d.out.has_value(); });
+  return control_.flushed() && std::none_of(data_.begin(), data_.end(),
+                                            [](const DataStream& d) { return d.out.has_value(); });
 }
 
 LinkStats Link::stats() const {

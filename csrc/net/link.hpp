@@ -1,9 +1,10 @@
 // Link: frames to one peer over one control stream and k data streams.
 //
-// Control frames (announcements, heartbeats, goodbyes) never wait behind data. Data is pulled: a stream that has room
-// asks its Traffic for the next frame, so streams share the work as fast as each can, and nothing queues up here.
-// The peer is alive while any byte comes within the heartbeat timeout; the link sends heartbeats when it has been
-// silent. The link knows nothing of sites, operations or codecs.
+// Control frames (announcements, heartbeats, goodbyes) never wait behind data. Data is pulled: a
+// stream that has room asks its Traffic for the next frame, so streams share the work as fast as
+// each can, and nothing queues up here. The peer is alive while any byte comes within the heartbeat
+// timeout; the link sends heartbeats when it has been silent. The link knows nothing of sites,
+// operations or codecs.
 #pragma once
 
 #include <array>
@@ -39,8 +40,8 @@ class Traffic {
 
 struct LinkOptions {
   int peer = -1;
-  std::string name;   // of the peer, for messages
-  Header stamp;       // run, generation and source of every frame
+  std::string name;  // of the peer, for messages
+  Header stamp;      // run, generation and source of every frame
   std::int64_t heartbeat_timeout_ns = 5 * second_ns;
 };
 
@@ -72,9 +73,9 @@ class Link {
 
   // Leaving: goodbye() after the last frame; the peer's last bytes are read until ended().
   void goodbye();
-  bool ended() const;     // the peer said goodbye and all its streams have ended
+  bool ended() const;  // the peer said goodbye and all its streams have ended
   bool leaving() const { return peer_leaves_; }
-  bool idle() const;      // nothing is waiting to be written
+  bool idle() const;  // nothing is waiting to be written
 
   LinkStats stats() const;
   const std::string& name() const { return options_.name; }
@@ -107,8 +108,8 @@ class Link {
   LinkOptions options_;
   Channel control_;
   std::vector<DataStream> data_;
-  bool more_ = false;            // a budget was used up; there is more to move
-  bool heard_ = false;           // since the last keep_alive
+  bool more_ = false;   // a budget was used up; there is more to move
+  bool heard_ = false;  // since the last keep_alive
   bool spoke_ = false;
   bool peer_leaves_ = false;
   bool control_ended_ = false;

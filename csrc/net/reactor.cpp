@@ -12,7 +12,8 @@
 
 namespace isthmus {
 
-Reactor::Reactor() : epoll_(epoll_create1(EPOLL_CLOEXEC)), wake_(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {
+Reactor::Reactor()
+    : epoll_(epoll_create1(EPOLL_CLOEXEC)), wake_(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {
   ISTHMUS_CHECK(epoll_ >= 0 && wake_ >= 0);
   epoll_event event{.events = EPOLLIN, .data = {.ptr = nullptr}};
   ISTHMUS_CHECK(epoll_ctl(epoll_, EPOLL_CTL_ADD, wake_, &event) == 0);
@@ -24,11 +25,14 @@ Reactor::~Reactor() {
 }
 
 void Reactor::watch(int fd, Readiness* readiness) {
-  epoll_event event{.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data = {.ptr = readiness}};
+  epoll_event event{.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
+                    .data = {.ptr = readiness}};
   ISTHMUS_CHECK(epoll_ctl(epoll_, EPOLL_CTL_ADD, fd, &event) == 0);
 }
 
-void Reactor::unwatch(int fd) { epoll_ctl(epoll_, EPOLL_CTL_DEL, fd, nullptr); }
+void Reactor::unwatch(int fd) {
+  epoll_ctl(epoll_, EPOLL_CTL_DEL, fd, nullptr);
+}
 
 void Reactor::post(std::function<void()> call) {
   {
@@ -36,7 +40,8 @@ void Reactor::post(std::function<void()> call) {
     posted_.push_back(std::move(call));
   }
   const std::uint64_t one = 1;
-  // A full counter cannot happen before 2^64 posts; a failed write means that a wake-up is already due.
+  // A full counter cannot happen before 2^64 posts; a failed write means that a wake-up is already
+  // due.
   [[maybe_unused]] const auto wrote = write(wake_, &one, sizeof one);
 }
 
@@ -65,7 +70,8 @@ void Reactor::wait(std::int64_t deadline_ns) {
   int timeout_ms = -1;
   if (deadline_ns != never_ns) {
     const std::int64_t left = std::max<std::int64_t>(0, deadline_ns - clock_.now_ns());
-    timeout_ms = static_cast<int>(std::min<std::int64_t>((left + millisecond_ns - 1) / millisecond_ns, 60'000));
+    timeout_ms = static_cast<int>(
+        std::min<std::int64_t>((left + millisecond_ns - 1) / millisecond_ns, 60'000));
   }
   std::array<epoll_event, 256> events;
   const int count = epoll_wait(epoll_, events.data(), static_cast<int>(events.size()), timeout_ms);

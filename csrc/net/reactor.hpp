@@ -1,7 +1,9 @@
-// Reactor: the one thread of a session. It waits for sockets, deadlines and posted calls, and steps its actors.
+// Reactor: the one thread of a session. It waits for sockets, deadlines and posted calls, and steps
+// its actors.
 //
-// Readiness is edge-triggered and remembered in flags that belong to the socket, so a step tries only what may move.
-// All events of a wake-up are noted before any actor runs; so an actor may close sockets freely.
+// Readiness is edge-triggered and remembered in flags that belong to the socket, so a step tries
+// only what may move. All events of a wake-up are noted before any actor runs; so an actor may
+// close sockets freely.
 #pragma once
 
 #include <functional>

@@ -1,7 +1,8 @@
-// Stream, Listener, Network: one ordered, reliable run of bytes to one peer, and where such streams come from.
+// Stream, Listener, Network: one ordered, reliable run of bytes to one peer, and where such streams
+// come from.
 //
-// Nothing here blocks: a call moves what it can now and says how much. TCP (net/tcp.hpp) and the simulator
-// (net/sim.hpp) implement the three; everything above them is the same code over both.
+// Nothing here blocks: a call moves what it can now and says how much. TCP (net/tcp.hpp) and the
+// simulator (net/sim.hpp) implement the three; everything above them is the same code over both.
 #pragma once
 
 #include <memory>
@@ -23,15 +24,16 @@ class Stream {
  public:
   virtual ~Stream() = default;  // closes
 
-  // Moves bytes from `pieces`, in order, and returns how many; 0 means not now. A stream that is still connecting
-  // returns 0. An error is final.
+  // Moves bytes from `pieces`, in order, and returns how many; 0 means not now. A stream that is
+  // still connecting returns 0. An error is final.
   virtual Result<std::size_t> write(std::span<const ByteView> pieces) = 0;
 
-  // Fills `pieces` in order and returns how many bytes came; 0 means not now. The peer's end of stream and errors
-  // are the Status peer_lost, final, after all bytes that came before it.
+  // Fills `pieces` in order and returns how many bytes came; 0 means not now. The peer's end of
+  // stream and errors are the Status peer_lost, final, after all bytes that came before it.
   virtual Result<std::size_t> read(std::span<const ByteSpan> pieces) = 0;
 
-  // Hints: whether a call is worth trying. Set by the reactor's events, cleared by a call that moved less than asked.
+  // Hints: whether a call is worth trying. Set by the reactor's events, cleared by a call that
+  // moved less than asked.
   virtual bool can_read() const = 0;
   virtual bool can_write() const = 0;
 
@@ -57,7 +59,8 @@ class Listener {
 class Network {
  public:
   virtual ~Network() = default;
-  // `address` is "host:port". Begins to connect; failures may come here or from the first reads and writes.
+  // `address` is "host:port". Begins to connect; failures may come here or from the first reads and
+  // writes.
   virtual Result<std::unique_ptr<Stream>> connect(const std::string& address) = 0;
   virtual Result<std::unique_ptr<Listener>> listen(const std::string& address) = 0;
 };

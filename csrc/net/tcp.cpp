@@ -16,8 +16,8 @@ namespace isthmus {
 namespace {
 
 constexpr std::size_t max_pieces = 8;
-// What the kernel holds unsent: enough to keep the wire busy between two wake-ups, little enough that a slice waits
-// in our queue, where any stream of the link may take it.
+// What the kernel holds unsent: enough to keep the wire busy between two wake-ups, little enough
+// that a slice waits in our queue, where any stream of the link may take it.
 constexpr int unsent_low_water_bytes = 1 << 20;
 
 class Socket {
@@ -34,7 +34,9 @@ class Socket {
   int fd_;
 };
 
-std::string error_text(int error) { return std::strerror(error); }
+std::string error_text(int error) {
+  return std::strerror(error);
+}
 
 template <class Spans>
 std::size_t to_iovec(const Spans& pieces, std::array<iovec, max_pieces>& out, std::size_t& total) {
@@ -51,7 +53,10 @@ std::size_t to_iovec(const Spans& pieces, std::array<iovec, max_pieces>& out, st
 class TcpStream final : public Stream {
  public:
   TcpStream(Reactor& reactor, Socket socket, std::string peer, bool connected)
-      : reactor_(reactor), socket_(std::move(socket)), peer_(std::move(peer)), connected_(connected) {
+      : reactor_(reactor),
+        socket_(std::move(socket)),
+        peer_(std::move(peer)),
+        connected_(connected) {
     reactor_.watch(socket_.fd(), &readiness_);
   }
   ~TcpStream() override { reactor_.unwatch(socket_.fd()); }
@@ -80,7 +85,8 @@ class TcpStream final : public Stream {
     const ssize_t moved = readv(socket_.fd(), vectors.data(), static_cast<int>(count));
     if (moved == 0 && asked > 0) return peer_lost("the connection to " + peer_ + " was closed");
     if (moved < 0 && errno != EAGAIN && errno != EINTR) return broken(errno);
-    // A short read does not clear the hint: the end of the stream may have been announced by the same event.
+    // A short read does not clear the hint: the end of the stream may have been announced by the
+    // same event.
     if (moved < 0) readiness_.readable = errno == EINTR;
     return static_cast<std::size_t>(std::max<ssize_t>(0, moved));
   }
@@ -120,12 +126,15 @@ class TcpStream final : public Stream {
   Readiness readiness_;
 };
 
-void set_option(int fd, int level, int name, int value) { setsockopt(fd, level, name, &value, sizeof value); }
+void set_option(int fd, int level, int name, int value) {
+  setsockopt(fd, level, name, &value, sizeof value);
+}
 
 void tune(int fd, const TcpOptions& options, bool local) {
   set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
   set_option(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, unsent_low_water_bytes);
-  set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, static_cast<int>(options.user_timeout_ns / millisecond_ns));
+  set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT,
+             static_cast<int>(options.user_timeout_ns / millisecond_ns));
   if (!local && !options.congestion.empty())  // a kernel without it keeps its default
     setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, options.congestion.data(),
                static_cast<socklen_t>(options.congestion.size()));
@@ -134,7 +143,10 @@ void tune(int fd, const TcpOptions& options, bool local) {
 class TcpListener final : public Listener {
  public:
   TcpListener(Reactor& reactor, TcpOptions options, Socket socket, std::string address)
-      : reactor_(reactor), options_(std::move(options)), socket_(std::move(socket)), address_(std::move(address)) {
+      : reactor_(reactor),
+        options_(std::move(options)),
+        socket_(std::move(socket)),
+        address_(std::move(address)) {
     reactor_.watch(socket_.fd(), &readiness_);
   }
   ~TcpListener() override { reactor_.unwatch(socket_.fd()); }
@@ -181,7 +193,8 @@ Result<std::unique_ptr<Stream>> TcpNetwork::connect(const std::string& address) 
   const bool now = ::connect(socket.fd(), to->get(), to->size) == 0;
   if (!now && errno != EINPROGRESS)
     return peer_lost("cannot connect to " + address + ": " + error_text(errno));
-  return std::unique_ptr<Stream>(std::make_unique<TcpStream>(reactor_, std::move(socket), address, now));
+  return std::unique_ptr<Stream>(
+      std::make_unique<TcpStream>(reactor_, std::move(socket), address, now));
 }
 
 Result<std::unique_ptr<Listener>> TcpNetwork::listen(const std::string& address) {
@@ -192,8 +205,9 @@ Result<std::unique_ptr<Listener>> TcpNetwork::listen(const std::string& address)
   set_option(socket.fd(), SOL_SOCKET, SO_REUSEADDR, 1);
   if (bind(socket.fd(), at->get(), at->size) != 0 || ::listen(socket.fd(), 512) != 0)
     return refused("cannot listen at " + address + ": " + error_text(errno) +
-                   (errno == EADDRINUSE ? "; end the program that has this port, or choose another port (0: any)"
-                                        : "; choose an address of this machine"));
+                   (errno == EADDRINUSE
+                        ? "; end the program that has this port, or choose another port (0: any)"
+                        : "; choose an address of this machine"));
   const auto name = local_name(socket.fd());
   if (!name.ok()) return name.status();
   return std::unique_ptr<Listener>(

@@ -1,6 +1,8 @@
-// TcpNetwork: streams over the kernel's TCP, watched by a Reactor. Addresses are "host:port" or "[v6]:port".
+// TcpNetwork: streams over the kernel's TCP, watched by a Reactor. Addresses are "host:port" or
+// "[v6]:port".
 //
-// Names are looked up when connect() or listen() is called, and that call alone may wait for the name server.
+// Names are looked up when connect() or listen() is called, and that call alone may wait for the
+// name server.
 #pragma once
 
 #include <map>
@@ -11,7 +13,8 @@
 namespace isthmus {
 
 struct TcpOptions {
-  // Congestion control of streams that leave the machine, where the kernel has it; empty: the kernel's default.
+  // Congestion control of streams that leave the machine, where the kernel has it; empty: the
+  // kernel's default.
   std::string congestion = "bbr";
   // Unacknowledged for so long, a connection is dead.
   std::int64_t user_timeout_ns = 5 * second_ns;
@@ -19,12 +22,14 @@ struct TcpOptions {
 
 class TcpNetwork final : public Network {
  public:
-  TcpNetwork(Reactor& reactor, TcpOptions options) : reactor_(reactor), options_(std::move(options)) {}
+  TcpNetwork(Reactor& reactor, TcpOptions options)
+      : reactor_(reactor), options_(std::move(options)) {}
 
   Result<std::unique_ptr<Stream>> connect(const std::string& address) override;
   Result<std::unique_ptr<Listener>> listen(const std::string& address) override;
 
-  // The address of this machine that faces `remote`, without a port: what to advertise when bound to all.
+  // The address of this machine that faces `remote`, without a port: what to advertise when bound
+  // to all.
   static Result<std::string> address_towards(const std::string& remote);
 
  private:

@@ -1,4 +1,5 @@
-// Buffers: large blocks of memory, uninitialised and used again. The pages of a fresh 100 MB cost as much as a copy.
+// Buffers: large blocks of memory, uninitialised and used again. The pages of a fresh 100 MB cost
+// as much as a copy.
 //
 // One thread. The pool must outlive its buffers.
 #pragma once

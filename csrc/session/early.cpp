@@ -5,9 +5,9 @@ namespace isthmus {
 Result<ByteSpan> Early::place(int peer, const Header& header) {
   auto& kept = bytes_[static_cast<std::size_t>(peer)];
   if (kept + header.length > window_bytes)
-    return wire_error("it sent more than " + std::to_string(window_bytes >> 20) +
-                          " MiB ahead of our operations",
-                      peer);
+    return wire_error(
+        "it sent more than " + std::to_string(window_bytes >> 20) + " MiB ahead of our operations",
+        peer);
   Slice slice{.peer = peer, .header = header, .bytes = nullptr, .whole = false};
   slice.bytes = std::make_unique_for_overwrite<std::byte[]>(header.length);
   const ByteSpan place(slice.bytes.get(), header.length);
@@ -17,7 +17,9 @@ Result<ByteSpan> Early::place(int peer, const Header& header) {
   return place;
 }
 
-void Early::arrived(int peer, const Header& header) { slices_.at(key(peer, header)).whole = true; }
+void Early::arrived(int peer, const Header& header) {
+  slices_.at(key(peer, header)).whole = true;
+}
 
 Status Early::announce(int peer, std::uint64_t operation, Announcement announcement) {
   auto& kept = bytes_[static_cast<std::size_t>(peer)];

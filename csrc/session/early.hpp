@@ -1,8 +1,8 @@
 // Early: what peers sent for operations that this site has not begun.
 //
-// Sites do not begin an operation at the same instant, and waiting for the last one would cost a round trip; so a
-// peer may send ahead, and what it sends is kept here. Bounded per peer: a sender counts what it sends ahead and
-// stops at window_bytes; one that does not stop is a wire_error.
+// Sites do not begin an operation at the same instant, and waiting for the last one would cost a
+// round trip; so a peer may send ahead, and what it sends is kept here. Bounded per peer: a sender
+// counts what it sends ahead and stops at window_bytes; one that does not stop is a wire_error.
 #pragma once
 
 #include <map>

@@ -8,7 +8,8 @@ namespace {
 
 constexpr std::int64_t close_within_ns = 5 * second_ns;
 constexpr std::int64_t close_failed_within_ns = second_ns;
-// Links are pumped again while what one brought makes another's frames ready; then events are looked at again.
+// Links are pumped again while what one brought makes another's frames ready; then events are
+// looked at again.
 constexpr int max_rounds = 8;
 
 }  // namespace
@@ -27,7 +28,8 @@ Engine::~Engine() = default;
 
 std::int64_t Engine::step(std::int64_t now_ns) {
   now_ns_ = now_ns;
-  const std::int64_t rendezvous_deadline = phase_ == Phase::closed ? never_ns : rendezvous_.step(now_ns);
+  const std::int64_t rendezvous_deadline =
+      phase_ == Phase::closed ? never_ns : rendezvous_.step(now_ns);
   if (phase_ == Phase::joining) step_joining(now_ns);
   if (phase_ == Phase::meshing) step_meshing(now_ns);
   if (phase_ == Phase::running) step_running(now_ns);
@@ -42,7 +44,8 @@ void Engine::step_joining(std::int64_t now_ns) {
   const Roster* roster = rendezvous_.roster();
   if (roster == nullptr) return;
   for (const Member& member : roster->members) sites_.push_back(member.site);
-  rank_ = static_cast<int>(std::find(sites_.begin(), sites_.end(), options_.join.self.site) - sites_.begin());
+  rank_ = static_cast<int>(std::find(sites_.begin(), sites_.end(), options_.join.self.site) -
+                           sites_.begin());
   watermarks_.resize(sites_.size());
   ahead_bytes_.resize(sites_.size());
   early_ = std::make_unique<Early>(static_cast<int>(sites_.size()));
@@ -72,7 +75,8 @@ void Engine::begin_running(std::int64_t now_ns) {
 
 void Engine::step_running(std::int64_t now_ns) {
   if (!joined_->done()) {
-    if (!rendezvous_.status().ok()) fail(rendezvous_.status(), true);
+    if (!rendezvous_.status().ok())
+      fail(rendezvous_.status(), true);
     else if (now_ns >= join_deadline_ns_)
       fail(timed_out("joining took too long: " + operations_.at(0)->waiting(sites_)), true);
   }
@@ -107,8 +111,8 @@ void Engine::see_off_leavers() {
     watermarks_[peer] = ~std::uint64_t{0};
     for (const auto& [number, operation] : operations_)
       if (failed_.ok() && operation->waits_for(rank))
-        fail(peer_lost("site \"" + sites_[peer] + "\" has left the session, and " + operation->title() +
-                           " needs it",
+        fail(peer_lost("site \"" + sites_[peer] + "\" has left the session, and " +
+                           operation->title() + " needs it",
                        rank),
              true);
   }
@@ -141,10 +145,12 @@ void Engine::complete_operations() {
 
 void Engine::check_timeout(std::int64_t now_ns) {
   const auto oldest = operations_.find(first_open_);
-  if (oldest == operations_.end() || !failed_.ok() || now_ns < progress_ns_ + options_.timeout_ns) return;
+  if (oldest == operations_.end() || !failed_.ok() || now_ns < progress_ns_ + options_.timeout_ns)
+    return;
   const Operation& operation = *oldest->second;
   fail(timed_out(operation.title() + " made no progress for " +
-                 std::to_string(options_.timeout_ns / second_ns) + " s: " + operation.waiting(sites_)),
+                 std::to_string(options_.timeout_ns / second_ns) +
+                 " s: " + operation.waiting(sites_)),
        true);
 }
 
@@ -190,7 +196,9 @@ void Engine::close(std::int64_t now_ns) {
     operation->fail(cancelled("the session was closed before " + operation->title() + " was done"));
   }
   if (!joined_->done())
-    joined_->finish({.status = cancelled("the session was closed while joining"), .contributors = {}, .gathered = {}});
+    joined_->finish({.status = cancelled("the session was closed while joining"),
+                     .contributors = {},
+                     .gathered = {}});
   rendezvous_.leave();
   close_deadline_ns_ = now_ns + (failed ? close_failed_within_ns : close_within_ns);
   phase_ = Phase::closing;
@@ -216,7 +224,8 @@ void Engine::step_closing(std::int64_t now_ns) {
 }
 
 EngineStats Engine::stats() const {
-  EngineStats stats{.operations_done = operations_done_, .operations_kept = operations_.size(), .links = {}};
+  EngineStats stats{
+      .operations_done = operations_done_, .operations_kept = operations_.size(), .links = {}};
   for (std::size_t peer = 0; peer < links_.size(); ++peer)
     if (links_[peer] != nullptr) stats.links.emplace_back(sites_[peer], links_[peer]->stats());
   return stats;

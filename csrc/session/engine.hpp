@@ -1,8 +1,9 @@
 // Engine: one site's whole part in a run, as a state machine: join, connect, run operations, leave.
 //
-// It has no thread, no clock and no sockets of its own: Reactor and TcpNetwork give it those in life, SimNet in the
-// simulator. All calls come from the thread that steps it. A session that failed stays failed: every operation in
-// flight and every later one ends with the same Status, and the other sites are told why.
+// It has no thread, no clock and no sockets of its own: Reactor and TcpNetwork give it those in
+// life, SimNet in the simulator. All calls come from the thread that steps it. A session that
+// failed stays failed: every operation in flight and every later one ends with the same Status, and
+// the other sites are told why.
 #pragma once
 
 #include <map>
@@ -46,7 +47,8 @@ class Engine final : public Actor, private Traffic {
 
   // Operations are numbered by work->operation(), without gaps, in the same order at every site.
   void submit(std::shared_ptr<Work> work, Request request, std::int64_t now_ns);
-  // Ends what is in flight with Cancelled, sends what others still need, and says goodbye; then closed().
+  // Ends what is in flight with Cancelled, sends what others still need, and says goodbye; then
+  // closed().
   void close(std::int64_t now_ns);
   bool closed() const { return phase_ == Phase::closed; }
 
@@ -95,7 +97,8 @@ class Engine final : public Actor, private Traffic {
   std::vector<std::string> sites_;
   std::vector<std::unique_ptr<Link>> links_;  // by rank; null: this site, or gone
   std::vector<std::uint64_t> watermarks_;     // by rank: operations below are done there
-  std::vector<std::uint64_t> ahead_bytes_;    // by rank: sent for operations that the peer has not announced
+  std::vector<std::uint64_t>
+      ahead_bytes_;  // by rank: sent for operations that the peer has not announced
   std::map<std::uint64_t, std::map<int, std::uint64_t>> ahead_by_operation_;
 
   // Memory that operations borrow comes before them, and so outlives them.

@@ -10,7 +10,8 @@
 namespace isthmus {
 namespace {
 
-// 256 KiB of float32: large enough that a frame's cost vanishes, small enough to stay in the second-level cache.
+// 256 KiB of float32: large enough that a frame's cost vanishes, small enough to stay in the
+// second-level cache.
 constexpr std::uint32_t slice_elements = 64 << 10;
 
 Schedule schedule_for(const Request& request, Place place, std::uint64_t elements) {
@@ -47,17 +48,17 @@ Operation::Operation(std::shared_ptr<Work> work, Request request, Place place, B
 void Operation::build_executor(Buffers& buffers) {
   std::uint64_t elements = request_.elements;
   ByteView input = request_.input;
-  if (request_.collective == Collective::broadcast) {
-    // Bytes travel as float32 that nobody computes with, padded to whole elements.
-    elements = (elements + sizeof(float) - 1) / sizeof(float);
-    if (place_.rank == request_.root) {
-      padded_input_ = buffers.lease(elements * sizeof(float));
-      std::memset(padded_input_.bytes().data(), 0, padded_input_.bytes().size());
-      std::memcpy(padded_input_.bytes().data(), request_.output.data(), request_.output.size());
-    }
-    input = padded_input_.bytes();
-  }
+  const bool bytes = request_.collective == Collective::broadcast;
+  // Bytes travel as float32 that nobody computes with, padded to whole elements.
+  if (bytes) elements = (elements + sizeof(float) - 1) / sizeof(float);
   output_ = buffers.lease(elements * sizeof(float));
+  if (bytes && place_.rank == request_.root) {
+    padded_input_ = buffers.lease(elements * sizeof(float));
+    std::memset(padded_input_.bytes().data(), 0, padded_input_.bytes().size());
+    std::memcpy(padded_input_.bytes().data(), request_.output.data(), request_.output.size());
+  }
+  // Others have no input, and their schedule reads none.
+  if (bytes) input = place_.rank == request_.root ? padded_input_.bytes() : output_.bytes();
   executor_ = std::make_unique<Executor>(
       Job{.rank = place_.rank,
           .world = place_.world,
@@ -77,7 +78,9 @@ void Operation::heard(int peer, Announcement theirs) {
 
 // Sums begin when all weights are known; what comes before is kept, and inputs leave at once.
 void Operation::start_if_all_heard() {
-  if (started_ || !std::all_of(heard_.begin(), heard_.end(), [](const auto& a) { return a.has_value(); })) return;
+  if (started_ ||
+      !std::all_of(heard_.begin(), heard_.end(), [](const auto& a) { return a.has_value(); }))
+    return;
   started_ = true;
   if (executor_ == nullptr) return;
   std::vector<float> weights;
@@ -90,18 +93,23 @@ std::optional<OutSlice> Operation::next(int peer) {
   return executor_->next(peer);
 }
 
-bool Operation::has_next(int peer) const { return executor_ != nullptr && !failed_ && executor_->has_next(peer); }
+bool Operation::has_next(int peer) const {
+  return executor_ != nullptr && !failed_ && executor_->has_next(peer);
+}
 
 void Operation::sent(const OutSlice& slice) {
   if (executor_ != nullptr && !failed_) executor_->sent(slice);
 }
 
 Result<ByteSpan> Operation::place(int peer, SliceId id, std::uint64_t bytes) {
-  if (executor_ == nullptr) return wire_error("it sent data for " + title() + ", which has none", peer);
+  if (executor_ == nullptr)
+    return wire_error("it sent data for " + title() + ", which has none", peer);
   return executor_->place(peer, id, bytes);
 }
 
-Status Operation::arrived(int peer, SliceId id) { return executor_->arrived(peer, id); }
+Status Operation::arrived(int peer, SliceId id) {
+  return executor_->arrived(peer, id);
+}
 
 bool Operation::ready() const {
   return started_ && !done_ &&
@@ -150,8 +158,10 @@ std::string Operation::waiting(const std::vector<std::string>& sites) const {
   };
   for (int peer = 0; peer < place_.world; ++peer) {
     const std::string& site = sites[static_cast<std::size_t>(peer)];
-    if (!has_heard(peer)) append(silent, site);
-    else if (peer != place_.rank && executor_ != nullptr && executor_->waits_for(peer)) append(slow, site);
+    if (!has_heard(peer))
+      append(silent, site);
+    else if (peer != place_.rank && executor_ != nullptr && executor_->waits_for(peer))
+      append(slow, site);
   }
   if (!silent.empty()) return "site " + silent + " has not begun it";
   if (!slow.empty()) return "data of site " + slow + " has not come";

@@ -59,7 +59,8 @@ class Operation {
   Request request_;
   Place place_;
   Announcement mine_;
-  std::vector<std::optional<Announcement>> heard_;  // by rank; this site's own is there from the start
+  std::vector<std::optional<Announcement>>
+      heard_;  // by rank; this site's own is there from the start
   Buffers::Lease output_;
   Buffers::Lease padded_input_;  // broadcast, at the root
   std::unique_ptr<Executor> executor_;

@@ -74,7 +74,8 @@ Result<Announcement> parse_announcement(ByteView payload) {
   a.elements = in.get<std::uint64_t>();
   a.layout = in.get<std::uint64_t>();
   a.weight = in.get<float>();
-  if (!in.ok() || collective < 1 || collective > 3) return wire_error("its announcement makes no sense");
+  if (!in.ok() || collective < 1 || collective > 3)
+    return wire_error("its announcement makes no sense");
   if (!std::isfinite(a.weight) || a.weight < 0)
     return wire_error("it announced a weight that is no number of zero or more");
   if (a.collective != Collective::all_gather && in.left() != 0)
@@ -84,26 +85,32 @@ Result<Announcement> parse_announcement(ByteView payload) {
   return a;
 }
 
-std::string difference(const Announcement& mine, const std::string& my_site, const Announcement& theirs,
-                       const std::string& their_site) {
+std::string difference(const Announcement& mine, const std::string& my_site,
+                       const Announcement& theirs, const std::string& their_site) {
   const auto say = [&](const char* what, const std::string& here, const std::string& there) {
-    return std::string(what) + " is " + here + " at site \"" + my_site + "\" and " + there + " at site \"" +
-           their_site + "\"";
+    return std::string(what) + " is " + here + " at site \"" + my_site + "\" and " + there +
+           " at site \"" + their_site + "\"";
   };
   if (mine.collective != theirs.collective)
-    return say("the operation", std::string(name_of(mine.collective)), std::string(name_of(theirs.collective)));
+    return say("the operation", std::string(name_of(mine.collective)),
+               std::string(name_of(theirs.collective)));
   if (mine.collective == Collective::all_gather) return "";
   if (mine.elements != theirs.elements)
-    return say(mine.collective == Collective::broadcast ? "the length in bytes" : "the number of elements",
-               std::to_string(mine.elements), std::to_string(theirs.elements));
-  if (mine.root != theirs.root) return say("root", std::to_string(mine.root), std::to_string(theirs.root));
+    return say(
+        mine.collective == Collective::broadcast ? "the length in bytes" : "the number of elements",
+        std::to_string(mine.elements), std::to_string(theirs.elements));
+  if (mine.root != theirs.root)
+    return say("root", std::to_string(mine.root), std::to_string(theirs.root));
   if (mine.up != theirs.up) return say("the codec", codec_text(mine.up), codec_text(theirs.up));
-  if (mine.down != theirs.down) return say("the codec down", codec_text(mine.down), codec_text(theirs.down));
+  if (mine.down != theirs.down)
+    return say("the codec down", codec_text(mine.down), codec_text(theirs.down));
   if (mine.mean != theirs.mean)
     return say("op", mine.mean ? "mean" : "sum", theirs.mean ? "mean" : "sum");
-  if (mine.layout != theirs.layout) return say("the bucket layout", hex(mine.layout), hex(theirs.layout));
+  if (mine.layout != theirs.layout)
+    return say("the bucket layout", hex(mine.layout), hex(theirs.layout));
   if (mine.algorithm != theirs.algorithm)
-    return say("the schedule", std::string(name_of(mine.algorithm)), std::string(name_of(theirs.algorithm)));
+    return say("the schedule", std::string(name_of(mine.algorithm)),
+               std::string(name_of(theirs.algorithm)));
   return "";
 }
 

@@ -18,9 +18,9 @@ enum class Collective : std::uint8_t { all_reduce = 1, broadcast = 2, all_gather
 
 struct Request {
   Collective collective = Collective::all_gather;
-  // all_reduce: `input` is the wire of `elements` floats, `output` their memory (for an identity codec it may be the
-  // same). broadcast: `output` is the caller's bytes, in and out. Both stay until the work is done; `output` is
-  // written once, when all went well.
+  // all_reduce: `input` is the wire of `elements` floats, `output` their memory (for an identity
+  // codec it may be the same). broadcast: `output` is the caller's bytes, in and out. Both stay
+  // until the work is done; `output` is written once, when all went well.
   ByteView input{};
   ByteSpan output{};
   std::uint64_t elements = 0;
@@ -29,8 +29,8 @@ struct Request {
   bool mean = true;
   float weight = 1.0f;
   Algorithm algorithm = Algorithm::direct;
-  std::uint64_t layout = 0;  // a hash of what the elements mean
-  int root = 0;              // broadcast
+  std::uint64_t layout = 0;          // a hash of what the elements mean
+  int root = 0;                      // broadcast
   std::vector<std::byte> payload{};  // all_gather
 };
 
@@ -51,9 +51,10 @@ Announcement announcement_of(const Request& request);
 std::vector<std::byte> to_payload(const Announcement& announcement);
 Result<Announcement> parse_announcement(ByteView payload);
 
-// "" if both ask for the same; else the first difference in words: "elements is 10 at site \"a\", 20 at …".
-std::string difference(const Announcement& mine, const std::string& my_site, const Announcement& theirs,
-                       const std::string& their_site);
+// "" if both ask for the same; else the first difference in words: "elements is 10 at site \"a\",
+// 20 at …".
+std::string difference(const Announcement& mine, const std::string& my_site,
+                       const Announcement& theirs, const std::string& their_site);
 
 std::string_view name_of(Collective collective);
 

@@ -78,8 +78,8 @@ Status Session::start() {
     rank_ = engine_->rank();
     joined_->finish(work->outcome());
   });
-  engine_ = std::make_unique<Engine>(*network_, std::move(listener), std::move(engine), std::move(joined),
-                                     clock_.now_ns());
+  engine_ = std::make_unique<Engine>(*network_, std::move(listener), std::move(engine),
+                                     std::move(joined), clock_.now_ns());
   closer_ = std::make_unique<Closer>(*engine_, *reactor_);
   reactor_->add(engine_.get());
   reactor_->add(closer_.get());
@@ -87,7 +87,8 @@ Status Session::start() {
   return {};
 }
 
-// "host:port" that the peers dial: as asked, or the address that faces the coordinator, with the port that we got.
+// "host:port" that the peers dial: as asked, or the address that faces the coordinator, with the
+// port that we got.
 Result<std::string> Session::advertised(const std::string& listening_at) const {
   const auto bound = split_address(listening_at);
   if (!bound.ok()) return bound.status();
@@ -124,7 +125,8 @@ Result<std::shared_ptr<Work>> Session::submit(Request request) {
   if (closed_) return cancelled("the session is closed");
   while (!in_flight_.empty() && in_flight_.front()->done()) in_flight_.pop_front();
   if (in_flight_.size() >= max_in_flight)
-    return refused(std::to_string(max_in_flight) + " operations are in flight: wait for some before beginning more");
+    return refused(std::to_string(max_in_flight) +
+                   " operations are in flight: wait for some before beginning more");
   auto work = std::make_shared<Work>(next_operation_++);
   in_flight_.push_back(work);
   // Posted under the lock: numbers reach the engine in order.
@@ -178,7 +180,8 @@ Session::~Session() {
     if (thread_.joinable()) close();
     return;
   }
-  // A forked child: the thread is not here and the sockets are the parent's. Forget them, untouched.
+  // A forked child: the thread is not here and the sockets are the parent's. Forget them,
+  // untouched.
   thread_.detach();
   (void)closer_.release();
   (void)engine_.release();

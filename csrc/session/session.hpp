@@ -1,6 +1,7 @@
 // Session: an Engine with a thread, sockets and a clock. Calls may come from any thread.
 //
-// After fork() the child has the memory but not the thread: every call says so, and nothing of the parent is touched.
+// After fork() the child has the memory but not the thread: every call says so, and nothing of the
+// parent is touched.
 #pragma once
 
 #include <sys/types.h>
@@ -20,10 +21,11 @@ struct SessionOptions {
   std::string run;
   std::string site;
   int sites = 0;
-  bool serve = false;      // run the coordinator in this session, at `rendezvous`
-  std::string listen;      // "host:port", port 0: any; empty: do not listen, only dial
-  std::string advertise;   // "host:port" for the peers; empty: found out; port 0: the one listened at
-  int streams = 0;         // data streams a link; 0: by the number of sites
+  bool serve = false;  // run the coordinator in this session, at `rendezvous`
+  std::string listen;  // "host:port", port 0: any; empty: do not listen, only dial
+  std::string
+      advertise;    // "host:port" for the peers; empty: found out; port 0: the one listened at
+  int streams = 0;  // data streams a link; 0: by the number of sites
   std::int64_t timeout_ns = 60 * second_ns;
   std::int64_t heartbeat_timeout_ns = 5 * second_ns;
   TcpOptions tcp;
@@ -70,7 +72,7 @@ class Session {
   std::unique_ptr<Actor> closer_;
   std::thread thread_;
   std::shared_ptr<Work> joined_;
-  Roster roster_;   // written before joined_ is finished
+  Roster roster_;  // written before joined_ is finished
   int rank_ = -1;
 
   mutable std::mutex mutex_;

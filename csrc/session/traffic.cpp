@@ -11,7 +11,7 @@ Operation* Engine::find(std::uint64_t number) {
 }
 
 void Engine::submit(std::shared_ptr<Work> work, Request request, std::int64_t now_ns) {
-  const Status refusal = !failed_.ok()            ? failed_
+  const Status refusal = !failed_.ok()              ? failed_
                          : phase_ != Phase::running ? cancelled("the session is closed")
                                                     : Status{};
   if (!refusal.ok()) return work->finish({.status = refusal, .contributors = {}, .gathered = {}});
@@ -54,7 +54,8 @@ Status Engine::hear(int peer, std::uint64_t number, Announcement theirs) {
   return {};
 }
 
-// Every site hears every announcement, so every site refuses; the session goes on with the next operation.
+// Every site hears every announcement, so every site refuses; the session goes on with the next
+// operation.
 void Engine::refuse_operation(Operation& operation, const std::string& why, int peer) {
   for (auto& link : links_)
     if (link != nullptr) link->detach(operation.number());
@@ -81,7 +82,8 @@ bool Engine::next(int peer, OutFrame& frame) {
     frame.pieces = slice->bytes;
     frame.send = slice->send;
     for (int i = 0; i < slice->pieces; ++i)
-      frame.header.length += static_cast<std::uint32_t>(slice->bytes[static_cast<std::size_t>(i)].size());
+      frame.header.length +=
+          static_cast<std::uint32_t>(slice->bytes[static_cast<std::size_t>(i)].size());
     if (eager) {
       ahead += frame.header.length;
       ahead_by_operation_[number][peer] += frame.header.length;
@@ -117,7 +119,8 @@ Result<ByteSpan> Engine::place(int peer, const Header& header) {
   Operation* operation = find(header.operation);
   if (operation == nullptr) return wire_error("it sent data of an operation that is over", peer);
   if (operation->failed()) return discard;
-  return operation->place(peer, {.transfer = header.transfer, .offset = header.offset}, header.length);
+  return operation->place(peer, {.transfer = header.transfer, .offset = header.offset},
+                          header.length);
 }
 
 Status Engine::arrived(int peer, const Header& header) {

@@ -1,4 +1,5 @@
-// Work: what a caller holds of an operation in flight. Finished once, by the reactor's thread; read by any.
+// Work: what a caller holds of an operation in flight. Finished once, by the reactor's thread; read
+// by any.
 #pragma once
 
 #include <condition_variable>
@@ -14,8 +15,8 @@ namespace isthmus {
 
 struct Outcome {
   Status status;
-  std::vector<int> contributors;                    // ranks whose data is in the result
-  std::vector<std::vector<std::byte>> gathered;     // all_gather: by rank
+  std::vector<int> contributors;                 // ranks whose data is in the result
+  std::vector<std::vector<std::byte>> gathered;  // all_gather: by rank
 };
 
 class Work {

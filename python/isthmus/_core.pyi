@@ -18,7 +18,8 @@ class Work:
         """Ranks whose data is in the result; empty until it is done."""
     def done(self) -> bool: ...
     def wait(self, timeout: float | None = None) -> None:
-        """Returns when done; raises the operation's error; Timeout after `timeout` seconds (the operation goes on).
+        """Returns when done; raises the operation's error; Timeout after `timeout` seconds (the
+        operation goes on).
         Lets signals through."""
     def gathered(self) -> list[bytes]:
         """What all_gather brought, by rank."""
@@ -26,7 +27,9 @@ class Work:
         """Put this work into the session's completions once it is done (at once if it is)."""
 
 class Session:
-    """One site's membership in a run. The constructor joins, and blocks (without the GIL) until all sites are there."""
+    """One site's membership in a run. The constructor joins, and blocks (without the GIL) until all
+    sites are there.
+    """
 
     def __init__(
         self,
@@ -64,9 +67,9 @@ class Session:
         schedule: str,
         layout: int,
     ) -> Work:
-        """All-reduce. `wire`: C-contiguous buffer holding up's wire of out.size elements (for "f32" it may be `out`
-        itself). `out` is written once, when the work is done well; until then both stay alive and untouched.
-        `layout` is compared between sites."""
+        """All-reduce. `wire`: C-contiguous buffer holding up's wire of out.size elements (for "f32"
+        it may be `out` itself). `out` is written once, when the work is done well; until then both
+        stay alive and untouched. `layout` is compared between sites."""
     def broadcast(self, data: Any, *, root: int) -> Work:
         """Every site's writable C-contiguous buffer becomes the root's bytes. Sizes must agree."""
     def all_gather(self, data: bytes) -> Work:
@@ -91,7 +94,9 @@ def encode(
     out: NDArray[np.uint8] | None = None,
     implementation: str | None = None,
 ) -> NDArray[np.uint8]:
-    """`implementation`: one of codec_implementations(), by default the last; all make the same bytes."""
+    """`implementation`: one of codec_implementations(), by default the last; all make the same
+    bytes.
+    """
 
 def decode(
     codec: str,
@@ -101,7 +106,8 @@ def decode(
     out: NDArray[np.float32] | None = None,
     implementation: str | None = None,
 ) -> NDArray[np.float32]:
-    """`wire`: a C-contiguous buffer of wire_size(codec, elements) bytes; ValueError for any other."""
+    """`wire`: a C-contiguous buffer of wire_size(codec, elements) bytes; ValueError for any other.
+    """
 
 def decode_add(
     codec: str,
@@ -111,12 +117,14 @@ def decode_add(
     *,
     implementation: str | None = None,
 ) -> None:
-    """total += weight * decoded, each product and each sum rounded to float32. After a ValueError for a malformed
+    """total += weight * decoded, each product and each sum rounded to float32. After a ValueError
+    for a malformed
     wire, `total` may hold part of it."""
 
 def wire_size(codec: str, elements: int) -> int: ...
 def pieces(codec: str, elements: int, begin: int, count: int) -> list[tuple[int, int]]:
-    """(offset, bytes) of each section's share of elements [begin, begin + count), whole blocks, in a wire of
+    """(offset, bytes) of each section's share of elements [begin, begin + count), whole blocks, in
+    a wire of
     `elements`."""
 
 def codec_table() -> list[dict[str, Any]]:
@@ -133,12 +141,17 @@ def sim_join(
     end: float,
     seed: int,
 ) -> dict[str, Any]:
-    """Sites join in the simulator; coordinators live from each first to its second time, in seconds."""
+    """Sites join in the simulator; coordinators live from each first to its second time, in
+    seconds.
+    """
 
 def mesh_payload_decodes(*, kind: str, payload: bytes) -> bool | str:
-    """Whether a decoded "join" or "roster" encodes to the same bytes; a "refuse"'s text. ValueError: not valid."""
+    """Whether a decoded "join" or "roster" encodes to the same bytes; a "refuse"'s text.
+    ValueError: not valid.
+    """
 
 def mesh_frame(*, kind: int, payload: bytes) -> bytes: ...
+
 # For the tests of csrc/net: the simulator, actors written in Python, and frames.
 
 class SimActor:
@@ -160,7 +173,7 @@ class SimListener:
     def address(self) -> str: ...
 
 class SimNet:
-    """csrc/net/sim.hpp; a failed Status is a RuntimeError, "code: text"."""
+    """csrc/net/sim.hpp."""
 
     def __init__(self, **settings: Any) -> None: ...
     @property
@@ -208,6 +221,7 @@ class SimChannel:
 def frame_header(**fields: int) -> bytes: ...
 def parse_frame_header(header: bytes) -> dict[str, int]: ...
 def crc32c(data: bytes) -> int: ...
+
 class WanSite:
     """One emulated site: its TUN device's descriptor, its IPv4 address as a number.
 
@@ -294,11 +308,13 @@ def wan_shape(packet: bytes) -> dict[str, int] | None:
 
 def wan_pieces(packet: bytes, *, lost: Sequence[int]) -> list[bytes]:
     """What is left of a packet without its lost segments. For tests."""
+
 def codec_table_hash() -> int:
     """Changes when ids, names or formats do."""
 
 def codec_implementations() -> list[str]:
     """What this processor can run, plainest first."""
+
 def schedule(
     algorithm: str, *, rank: int, world: int, elements: int, block: int, root: int = 0
 ) -> dict[str, list[dict[str, Any]]]:
@@ -321,7 +337,9 @@ class Slice:
         """Its bytes, copied now. Not after sent()."""
 
 class Executor:
-    """One rank's part in a collective, driven by hand: for tests. ValueError for whatever a peer may not do."""
+    """One rank's part in a collective, driven by hand: for tests. ValueError for whatever a peer
+    may not do.
+    """
 
     def __init__(
         self,

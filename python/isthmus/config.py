@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from isthmus.errors import Refused
 
 max_sites = 64
-max_streams = 64
+max_streams = 32
 max_name = 64
 
 
@@ -64,6 +64,9 @@ class _Source:
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._environment = environment
+
+    def has(self, variable: str) -> bool:
+        return variable in self._environment
 
     def text(self, name: str, argument: object) -> tuple[str | None, str]:
         variable = f"ISTHMUS_{name.upper()}"
@@ -153,7 +156,7 @@ def join_settings(
         streams=source.integer("streams", streams, least=1, most=max_streams) or 0,
         timeout=source.seconds("timeout", timeout, 60.0),
         heartbeat=source.seconds("heartbeat", heartbeat, 5.0),
-        emulated=any(key.startswith("ISTHMUS_WAN") for key in source._environment),
+        emulated=source.has("WAN_SITES"),
     )
     return settings
 

@@ -109,7 +109,7 @@ def run_sites(
     preload: modules that fn needs, imported once for all processes.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch", "torch.nn.parallel", "isthmus.hook", *preload])
+    context.set_forkserver_preload(["torch._dynamo", "isthmus.hook", *preload])
     keeper = _core.Coordinator(listen="127.0.0.1:0") if joined else None
     with tempfile.TemporaryDirectory() as folder:
         ends: dict[Connection, tuple[int, int]] = {}

@@ -9,8 +9,8 @@ import pytest
 from isthmus import _core
 
 WORLDS = range(1, 65)
-ALL_REDUCES = ("direct", "gather", "ring")
-ALGORITHMS = (*ALL_REDUCES, "broadcast")
+
+ALGORITHMS = ("direct", "gather", "ring", "broadcast")
 # (elements, block): fewer than a block, fewer blocks than ranks, ragged, even.
 SIZES = ((1, 1), (3, 4), (7, 1), (130, 128), (1000, 7), (64 * 63 * 4, 4), (100_001, 128))
 

@@ -4,6 +4,7 @@ import random
 from collections.abc import Callable
 
 from isthmus._core import SimActor, SimNet, SimStream
+from isthmus.errors import IsthmusError
 
 NEVER = 2**63 - 1
 MS = 1_000_000
@@ -43,8 +44,8 @@ class Sender(SimActor):
             while self.stream and self.left and not self.write_error and self.stream.can_write():
                 moved = self.stream.write(self.left)
                 self.left = self.left[moved:]
-        except RuntimeError as error:
-            self.write_error = str(error)
+        except IsthmusError as error:
+            self.write_error = said(error)
             self.error_ns = now_ns
         if self.stream and not self.left and self.ends and not self.write_error:
             self.ends = False
@@ -90,13 +91,17 @@ class Receiver(SimActor):
         return len(self.errors) >= count and all(self.errors)
 
 
+def said(error: IsthmusError) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
 def read_all(stream: SimStream, heard: bytes, error: str) -> tuple[bytes, str]:
     pieces = [heard]
     try:
         while not error and stream.can_read():
             pieces.append(stream.read(1 << 20))
-    except RuntimeError as failure:
-        error = str(failure)
+    except IsthmusError as failure:
+        error = said(failure)
     return b"".join(pieces), error
 
 

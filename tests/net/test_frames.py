@@ -13,7 +13,8 @@ from isthmus._core import (
     frame_header,
     parse_frame_header,
 )
-from site_programs import ADDRESS, NEVER, SECOND, Sender
+from isthmus.errors import IsthmusError, Refused, WireError
+from site_programs import ADDRESS, NEVER, SECOND, Sender, said
 
 KINDS = [1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19]
 LIMIT = 1 << 20
@@ -53,14 +54,14 @@ def test_one_changed_bit_is_found() -> None:
     for bit in range(512):
         raw = bytearray(frame_header(**some_header(random.Random(bit))))
         raw[bit // 8] ^= 1 << bit % 8
-        with pytest.raises(RuntimeError, match=r"wire_error|refused"):
+        with pytest.raises((WireError, Refused)):
             parse_frame_header(bytes(raw))
 
 
 def test_noise_is_no_header() -> None:
     rng = random.Random(1)
     for _ in range(20_000):
-        with pytest.raises(RuntimeError, match="wrong magic"):
+        with pytest.raises(WireError, match="wrong magic"):
             parse_frame_header(rng.randbytes(64))
 
 
@@ -75,7 +76,7 @@ def test_checked_noise_is_parsed_or_refused_and_never_more() -> None:
         raw = with_check(body + length + rng.randbytes(16) + reserved + bytes(4))
         try:
             fields = parse_frame_header(raw)
-        except RuntimeError as error:
+        except WireError as error:
             outcomes.add(re.sub(r"\d+", "n", str(error)))
             continue
         outcomes.add("parsed")
@@ -83,16 +84,16 @@ def test_checked_noise_is_parsed_or_refused_and_never_more() -> None:
         assert frame_header(**fields) == raw
     assert outcomes == {
         "parsed",
-        "wire_error: unknown frame kind n",
-        "wire_error: a reserved header field is not zero",
-        "wire_error: a frame of n bytes exceeds the limit of n",
+        "unknown frame kind n",
+        "a reserved header field is not zero",
+        "a frame of n bytes exceeds the limit of n",
     }
 
 
 def test_other_version_is_refused_with_advice() -> None:
     raw = bytearray(frame_header(kind=5))
     raw[4] = 9
-    with pytest.raises(RuntimeError, match="refused: protocol version 9 there, 1 here: install"):
+    with pytest.raises(Refused, match="protocol version 9 there, 1 here: install"):
         parse_frame_header(with_check(bytes(raw)))
 
 
@@ -117,8 +118,8 @@ class Talker(SimActor):
             self.channel.flush()
             while message := self.channel.receive(self.limit):
                 self.got.append(message)
-        except RuntimeError as error:
-            self.error = str(error)
+        except IsthmusError as error:
+            self.error = said(error)
         return NEVER
 
 
@@ -223,7 +224,7 @@ def test_channel_gives_up_on_a_peer_that_does_not_read() -> None:
     guest.frames = [({"kind": 5}, bytes(LIMIT))] * 65
     net.add(0, guest)
     assert net.run_until(lambda: bool(guest.error), SECOND) == "reached"
-    assert "wire_error: the peer at site1:7000 does not read what we send" in guest.error
+    assert "WireError: the peer at site1:7000 does not read what we send" in guest.error
     del listener
 
 
@@ -257,6 +258,6 @@ def test_documented_kinds_are_those_that_parse() -> None:
     for kind in range(256):
         try:
             parsed.add(parse_frame_header(frame_header(kind=kind))["kind"])
-        except RuntimeError:
+        except WireError:
             continue
     assert documented == parsed == set(KINDS)

@@ -245,7 +245,7 @@ def test_plain_tcp_beyond_this_machine_is_warned_about() -> None:
 
     assert "NOT encrypted" in warnings_for("203.0.113.5:29600")[0]
     assert warnings_for("127.0.0.1:29600") == []
-    assert warnings_for("203.0.113.5:29600", ISTHMUS_WAN="1") == []
+    assert warnings_for("203.0.113.5:29600", WAN_SITES="3") == []
 
 
 def test_join_gives_a_follower_where_torchrun_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from isthmus.demo.topology import SITES, WORLD, seat, tokens_file
 from numpy.typing import NDArray
+
+from isthmus.demo.topology import SITES, WORLD, seat, tokens_file
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

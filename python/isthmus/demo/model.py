@@ -6,8 +6,9 @@ import hashlib
 from dataclasses import dataclass
 
 import torch
-from isthmus.demo.data import VOCABULARY
 from transformers import GPT2Config, GPT2LMHeadModel
+
+from isthmus.demo.data import VOCABULARY
 
 
 @dataclass(frozen=True, kw_only=True)

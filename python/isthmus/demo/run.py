@@ -35,7 +35,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     ap.add_argument(
         "--out", type=Path, default=Path("demo-out"), help="folder for logs and the report"
     )
-    ap.add_argument("--steps", type=int, default=40)
+    ap.add_argument("--steps", type=int, default=30)
     ap.add_argument(
         "--plain-steps", type=int, help="steps of plain gloo (default: the same; 0: none)"
     )

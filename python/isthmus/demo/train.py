@@ -15,15 +15,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import isthmus
 import numpy as np
 import torch
 import torch.distributed as dist
+from torch.nn.functional import cross_entropy
+from torch.nn.parallel import DistributedDataParallel
+
+import isthmus
 from isthmus.demo import data, topology
 from isthmus.demo.model import SIZES, build, digest
 from isthmus.demo.record import Record
-from torch.nn.functional import cross_entropy
-from torch.nn.parallel import DistributedDataParallel
 
 
 def train(options: argparse.Namespace, site: int, local_rank: int) -> None:
@@ -49,7 +50,7 @@ def train(options: argparse.Namespace, site: int, local_rank: int) -> None:
             watch.start()
             logits = model(input_ids=batch[:, :-1]).logits
             loss = cross_entropy(logits.flatten(0, 1), batch[:, 1:].flatten())
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             watch.gradients_summed()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
@@ -90,7 +91,7 @@ class Stopwatch:
         self.counts_bytes_ = counts_bytes
         self.ready_ = self.start_ = self.summed_ = 0.0
         for parameter in model.parameters():
-            parameter.register_post_accumulate_grad_hook(self.note_)
+            parameter.register_post_accumulate_grad_hook(self.note_)  # type: ignore[no-untyped-call]
         self.sent_ = sent_bytes()
 
     def note_(self, _: torch.Tensor) -> None:

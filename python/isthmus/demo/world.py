@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -126,16 +127,10 @@ class World:
         for log in sorted(self.folder_.glob("*.log")):
             text = log.read_text(errors="replace").rstrip()
             if text:
-                # torchrun's own summary comes after the traceback that matters.
-                cause = text.split(
-                    "torch.distributed.elastic.multiprocessing.errors.ChildFailedError"
-                )[0]
-                kept = [
-                    row
-                    for row in cause.splitlines()
-                    if "site-packages/torch/distributed" not in row
-                ]
-                ends.append(("Error" not in cause, f"{log.name}:\n  " + "\n  ".join(kept[-lines:])))
+                # torchrun's own account begins where it notices; what matters stands before.
+                own = re.split(r"\n.*(failed \(exitcode|Received \d+ death signal)", text)[0]
+                kept = [row for row in own.splitlines() if "[c10d]" not in row] or [text]
+                ends.append(("Error" not in own, f"{log.name}:\n  " + "\n  ".join(kept[-lines:])))
         return "\n".join(end for _, end in sorted(ends)) or "no process wrote anything"
 
     def __exit__(

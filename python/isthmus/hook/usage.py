@@ -23,8 +23,8 @@ class Usage:
         self._results: list[tuple[torch.Tensor, torch.Tensor]] = []
         self._index = {id(parameter): i for i, parameter in enumerate(self._parameters)}
         self._handles = [
-            parameter.register_post_accumulate_grad_hook(self._mark)  # type: ignore[no-untyped-call]
-            for parameter in self._parameters
+            each.register_post_accumulate_grad_hook(self._mark)  # type: ignore[no-untyped-call]
+            for each in self._parameters
         ]
 
     def _mark(self, parameter: torch.Tensor) -> None:
