@@ -20,10 +20,10 @@ enum class Trouble {
   slow,
   truncate,  // one stream between site and peer breaks in the middle of bytes
   corrupt,   // a header on one stream from site to peer. Payload bytes are not touched: plain TCP
-            // has nothing that would notice, and so neither have we
-  lie,     // frame headers of site, well formed and wrong
-  leave,   // the site closes its session while operations are in flight
-  absent,  // the site never comes
+             // has nothing that would notice, and so neither have we
+  lie,       // frame headers of site, well formed and wrong
+  leave,     // the site closes its session while operations are in flight
+  absent,    // the site never comes
   coordinator_killed,
 };
 
