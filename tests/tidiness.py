@@ -21,7 +21,9 @@ CPP_MAY_USE: Mapping[str, set[str]] = {
     "collective": {"base", "net", "collective"} | ARITHMETIC,
     "wan": {"base", "wan"},
     "session": {"base", "net", "mesh", "collective", "session"} | ARITHMETIC,
-    "bind": {"base", "net", "mesh", "collective", "session", "wan", "bind"} | ARITHMETIC,
+    "simulation": {"base", "net", "mesh", "collective", "session", "simulation"} | ARITHMETIC,
+    "bind": {"base", "net", "mesh", "collective", "session", "wan", "simulation", "bind"}
+    | ARITHMETIC,
 }
 THREADS = r"<(thread|mutex|shared_mutex|condition_variable|future|semaphore|stop_token|atomic)>"
 STREAMS = r"<(iostream|fstream|sstream|ostream|istream|iomanip|syncstream|print)>"

@@ -1,4 +1,4 @@
-// Buffers: memory for slices, all of one size, taken and given back without malloc and never
+// SliceBuffers: memory for slices, all of one size, taken and given back without malloc and never
 // zeroed.
 #pragma once
 
@@ -11,9 +11,9 @@ namespace isthmus {
 
 using Buffer = std::unique_ptr<std::byte[]>;
 
-class Buffers {
+class SliceBuffers {
  public:
-  explicit Buffers(std::size_t bytes_each) : bytes_each_(bytes_each) {}
+  explicit SliceBuffers(std::size_t bytes_each) : bytes_each_(bytes_each) {}
 
   // The last one given back comes first: it is the likeliest to be in the cache.
   Buffer take() {

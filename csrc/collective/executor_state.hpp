@@ -111,7 +111,7 @@ class Executor::State {
   bool started_ = false;
   std::vector<float> weights_;  // by rank
   float divisor_ = 1;           // 1: none
-  Buffers buffers_;
+  SliceBuffers buffers_;
   Buffer own_wire_;              // an own term that lies in several pieces, put together
   std::vector<Addend> addends_;  // of the call to advance(); kept for its memory
 

@@ -191,6 +191,7 @@ Status Link::keep_alive(std::int64_t now_ns) {
   if (peer_leaves_) {
     silence_ends_ns_ = never_ns;
     next_heartbeat_ns_ = never_ns;
+    broken_since_ns_ = never_ns;  // it ended because the peer leaves
     return {};
   }
   if (broken_since_ns_ != never_ns && now_ns >= broken_since_ns_ + broken_stream_grace_ns)
@@ -221,6 +222,12 @@ void Link::control(Kind kind, std::uint64_t operation, ByteView payload) {
   control_.send(header, payload);
   ++stats_.frames_sent;
   spoke_ = true;
+}
+
+void Link::last_word(Kind kind, ByteView payload) {
+  if (said_goodbye_ || control_ended_) return;
+  control(kind, 0, payload);
+  (void)control_.flush();
 }
 
 void Link::detach(std::uint64_t operation) {

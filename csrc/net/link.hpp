@@ -64,6 +64,8 @@ class Link {
   std::int64_t deadline_ns() const;
 
   void control(Kind kind, std::uint64_t operation, ByteView payload);
+  // What is still said to a peer whose link is dead, as far as it goes at once.
+  void last_word(Kind kind, ByteView payload);
   void set_watermark(std::uint64_t watermark) { options_.stamp.watermark = watermark; }
 
   // No frame refers to `operation`'s memory any more: what is on its way out is copied.

@@ -147,7 +147,7 @@ std::vector<std::string> SimNet::storm(const Storm& storm) {
 
 // Draws the rest of a fault, plans it, and says it.
 std::string SimNet::plan(Fault fault, const Storm& storm) {
-  sim::Random& random = world_->random;
+  Random& random = world_->random;
   const int sites = world_->settings.sites;
   const auto when_ns = random.between(storm.from_ns, storm.until_ns);
   const auto for_ns = random.between<std::int64_t>(1, storm.longest_ns);

@@ -5,12 +5,6 @@
 namespace isthmus::sim {
 namespace {
 
-std::uint64_t mix(std::uint64_t x) {
-  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9;
-  x = (x ^ (x >> 27)) * 0x94d049bb133111eb;
-  return x ^ (x >> 31);
-}
-
 std::uint64_t hash_bytes(std::uint64_t hash, ByteView bytes) {
   while (bytes.size() >= 8) {
     hash = mix(hash ^ load<std::uint64_t>(bytes.data()));
@@ -22,20 +16,6 @@ std::uint64_t hash_bytes(std::uint64_t hash, ByteView bytes) {
 }
 
 }  // namespace
-
-std::uint64_t Random::next() {
-  return mix(state_ += 0x9e3779b97f4a7c15);
-}
-
-std::uint64_t Random::below(std::uint64_t bound) {
-  ISTHMUS_CHECK(bound > 0);
-  return next() % bound;  // the bias is no matter here
-}
-
-bool Random::chance(double p) {
-  constexpr double one_of_2_53 = 0x1p-53;
-  return static_cast<double>(next() >> 11) * one_of_2_53 < p;
-}
 
 std::int64_t wire_time_ns(std::size_t bytes, std::int64_t bits_per_s, std::int64_t slow_factor) {
   if (bits_per_s == 0) return 0;

@@ -12,29 +12,13 @@
 #include <map>
 #include <optional>
 
+#include "base/random.hpp"
 #include "net/sim.hpp"
 
 namespace isthmus::sim {
 
 using Call = std::function<void()>;
 using Events = std::multimap<std::int64_t, Call>;  // equal times keep their order of arrival
-
-// SplitMix64: the same numbers with every compiler.
-class Random {
- public:
-  explicit Random(std::uint64_t seed) : state_(seed) {}
-  std::uint64_t next();
-  std::uint64_t below(std::uint64_t bound);  // REQUIRES: bound > 0
-  bool one_in(std::uint64_t n) { return below(n) == 0; }
-  bool chance(double p);
-  template <class T>
-  T between(T low, T high) {  // both included
-    return low + static_cast<T>(below(static_cast<std::uint64_t>(high - low) + 1));
-  }
-
- private:
-  std::uint64_t state_;
-};
 
 enum class Ending { none, finished, reset };
 

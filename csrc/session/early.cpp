@@ -31,10 +31,11 @@ Status Early::announce(int peer, std::uint64_t operation, Announcement announcem
   return {};
 }
 
-std::vector<Early::Slice> Early::take_slices(std::uint64_t operation) {
+std::vector<Early::Slice> Early::take_slices(int peer, std::uint64_t operation) {
   std::vector<Slice> taken;
-  auto it = slices_.lower_bound({operation, -1, 0, 0});
-  while (it != slices_.end() && std::get<0>(it->first) == operation) {
+  auto it = slices_.lower_bound({operation, peer, 0, 0});
+  while (it != slices_.end() && std::get<0>(it->first) == operation &&
+         std::get<1>(it->first) == peer) {
     if (it->second.whole) {
       bytes_[static_cast<std::size_t>(it->second.peer)] -= it->second.header.length;
       taken.push_back(std::move(it->second));

@@ -35,8 +35,8 @@ class Early {
     std::unique_ptr<std::byte[]> bytes;
     bool whole = false;
   };
-  // Gives up what is whole of `operation`, in a fixed order.
-  std::vector<Slice> take_slices(std::uint64_t operation);
+  // Gives up what is whole of the peer's part in `operation`, in a fixed order.
+  std::vector<Slice> take_slices(int peer, std::uint64_t operation);
   Slice take(int peer, const Header& header);
   std::map<int, Announcement> take_announcements(std::uint64_t operation);
 

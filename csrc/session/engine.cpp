@@ -12,6 +12,14 @@ constexpr std::int64_t close_failed_within_ns = second_ns;
 // looked at again.
 constexpr int max_rounds = 8;
 
+std::vector<std::byte> abort_payload(const Status& status) {
+  return Writer()
+      .put(static_cast<std::uint8_t>(status.code))
+      .put(static_cast<std::int16_t>(status.peer))
+      .put(status.text)
+      .take();
+}
+
 }  // namespace
 
 Engine::Engine(Network& network, std::unique_ptr<Listener> listener, EngineOptions options,
@@ -81,14 +89,18 @@ void Engine::step_running(std::int64_t now_ns) {
       fail(timed_out("joining took too long: " + operations_.at(0)->waiting(sites_)), true);
   }
   (void)mesh_.step(now_ns);  // strangers only
+  move_on(now_ns);
+  see_off_leavers();
+  check_timeout(now_ns);
+}
+
+void Engine::move_on(std::int64_t now_ns) {
   for (int round = 0; round < max_rounds; ++round) {
     progress_ = false;
     pump_links(now_ns);
     complete_operations();
     if (!progress_) break;
   }
-  see_off_leavers();
-  check_timeout(now_ns);
 }
 
 void Engine::pump_links(std::int64_t now_ns) {
@@ -96,6 +108,8 @@ void Engine::pump_links(std::int64_t now_ns) {
     if (link == nullptr) continue;
     const Status status = link->pump(now_ns, *this);
     if (status.ok()) continue;
+    // Who broke the protocol is told so, lest it takes our closed connections for our death.
+    if (status.code != Code::peer_lost) link->last_word(Kind::abort, abort_payload(status));
     link.reset();
     fail(status, true);
   }
@@ -173,19 +187,16 @@ std::int64_t Engine::deadline_ns() const {
 void Engine::fail(const Status& status, bool tell_others) {
   if (!failed_.ok()) return;
   failed_ = status;
-  const auto payload = Writer()
-                           .put(static_cast<std::uint8_t>(status.code))
-                           .put(static_cast<std::int16_t>(status.peer))
-                           .put(status.text)
-                           .take();
+  if (status.peer == rank_) failed_.text = "the other sites gave this site up: " + status.text;
+  const auto payload = abort_payload(status);
   for (auto& link : links_) {
     if (link == nullptr) continue;
     link->stop_data();
     if (tell_others && status.code != Code::cancelled) link->control(Kind::abort, 0, payload);
   }
   progress_ = true;
-  for (auto& [number, operation] : operations_) operation->fail(status);
-  if (!joined_->done()) joined_->finish({.status = status, .contributors = {}, .gathered = {}});
+  for (auto& [number, operation] : operations_) operation->fail(failed_);
+  if (!joined_->done()) joined_->finish({.status = failed_, .contributors = {}, .gathered = {}});
 }
 
 void Engine::close(std::int64_t now_ns) {
@@ -208,15 +219,18 @@ void Engine::close(std::int64_t now_ns) {
 
 void Engine::step_closing(std::int64_t now_ns) {
   mesh_.close();
-  pump_links(now_ns);
-  complete_operations();
-  const bool sent_all =
-      !failed_.ok() || std::all_of(operations_.begin(), operations_.end(),
-                                   [](const auto& entry) { return entry.second->finished(); });
+  move_on(now_ns);
   bool ended = rendezvous_.flushed();
-  for (auto& link : links_) {
+  for (std::size_t peer = 0; peer < links_.size(); ++peer) {
+    Link* link = links_[peer].get();
     if (link == nullptr) continue;
-    if (sent_all && (!failed_.ok() || link->idle())) link->goodbye();
+    // All operations are over, so what a peer still needs is ready to be sent.
+    const bool sent_all =
+        link->idle() &&
+        std::none_of(operations_.begin(), operations_.end(), [&](const auto& entry) {
+          return entry.second->has_next(static_cast<int>(peer));
+        });
+    if (sent_all || !failed_.ok() || link->ended()) link->goodbye();
     ended = ended && link->ended();
   }
   if (!ended && now_ns < close_deadline_ns_) return;

@@ -71,6 +71,7 @@ class Engine final : public Actor, private Traffic {
   void begin_running(std::int64_t now_ns);
   void step_running(std::int64_t now_ns);
   void step_closing(std::int64_t now_ns);
+  void move_on(std::int64_t now_ns);
   void pump_links(std::int64_t now_ns);
   void see_off_leavers();
   void complete_operations();
@@ -79,6 +80,7 @@ class Engine final : public Actor, private Traffic {
 
   Status hear(int peer, std::uint64_t number, Announcement theirs);
   Status deliver(Operation& operation, Early::Slice slice);
+  Status broke_protocol(const Status& how, int peer) const;
   Status heed_abort(ByteView payload);
   Operation* find(std::uint64_t number);
   void refuse_operation(Operation& operation, const std::string& why, int peer);

@@ -27,17 +27,22 @@ void Engine::submit(std::shared_ptr<Work> work, Request request, std::int64_t no
     if (link != nullptr && !link->leaving()) link->control(Kind::announce, number, payload);
   progress_ = true;
   for (auto& [peer, theirs] : early_->take_announcements(number))
-    if (auto s = hear(peer, number, std::move(theirs)); !s.ok()) return fail(s, true);
-  for (auto& slice : early_->take_slices(number))
-    if (auto s = deliver(operation, std::move(slice)); !s.ok()) return fail(s, true);
+    if (auto s = hear(peer, number, std::move(theirs)); !s.ok())
+      return fail(broke_protocol(s, peer), true);
 }
 
 Status Engine::hear(int peer, std::uint64_t number, Announcement theirs) {
   Operation* operation = find(number);
   if (operation == nullptr) return wire_error("it announced an operation that is over", peer);
+  const auto me = static_cast<std::size_t>(rank_), them = static_cast<std::size_t>(peer);
+  if (const auto ahead = ahead_by_operation_.find(number); ahead != ahead_by_operation_.end()) {
+    ahead_bytes_[them] -= ahead->second[peer];
+    ahead->second.erase(peer);
+    if (ahead->second.empty()) ahead_by_operation_.erase(ahead);
+  }
+  auto slices = early_->take_slices(peer, number);
   if (operation->failed()) return {};
   if (operation->has_heard(peer)) return wire_error("it announced an operation twice", peer);
-  const auto me = static_cast<std::size_t>(rank_), them = static_cast<std::size_t>(peer);
   const std::string odd = difference(operation->announcement(), sites_[me], theirs, sites_[them]);
   if (!odd.empty()) {
     refuse_operation(
@@ -47,13 +52,10 @@ Status Engine::hear(int peer, std::uint64_t number, Announcement theirs) {
     return {};
   }
   operation->heard(peer, std::move(theirs));
-  if (const auto ahead = ahead_by_operation_.find(number); ahead != ahead_by_operation_.end()) {
-    ahead_bytes_[them] -= ahead->second[peer];
-    ahead->second.erase(peer);
-    if (ahead->second.empty()) ahead_by_operation_.erase(ahead);
-  }
   progress_ = true;
   progress_ns_ = now_ns_;
+  for (Early::Slice& slice : slices)
+    if (auto s = deliver(*operation, std::move(slice)); !s.ok()) return s;
   return {};
 }
 
@@ -120,8 +122,11 @@ Result<ByteSpan> Engine::place(int peer, const Header& header) {
   Operation* operation = find(header.operation);
   if (operation == nullptr) return wire_error("it sent data of an operation that is over", peer);
   if (operation->failed()) return discard;
-  return operation->place(peer, {.transfer = header.transfer, .offset = header.offset},
-                          header.length);
+  auto place =
+      operation->place(peer, {.transfer = header.transfer, .offset = header.offset}, header.length);
+  // Its announcement may still be on its way, and say that it means another operation.
+  if (!place.ok() && !operation->has_heard(peer)) return early_->place(peer, header);
+  return place;
 }
 
 Status Engine::arrived(int peer, const Header& header) {
@@ -130,7 +135,8 @@ Status Engine::arrived(int peer, const Header& header) {
   if (!failed_.ok()) return {};
   Operation* operation = find(header.operation);
   if (early_->holds(peer, header)) {
-    if (header.operation >= next_operation_) {
+    const bool open = operation != nullptr && !operation->failed();
+    if (header.operation >= next_operation_ || (open && !operation->has_heard(peer))) {
       early_->arrived(peer, header);
       return {};
     }
@@ -139,6 +145,12 @@ Status Engine::arrived(int peer, const Header& header) {
   }
   if (operation == nullptr || operation->failed()) return {};
   return operation->arrived(peer, {.transfer = header.transfer, .offset = header.offset});
+}
+
+Status Engine::broke_protocol(const Status& how, int peer) const {
+  return {
+      how.code, peer,
+      "site \"" + sites_[static_cast<std::size_t>(peer)] + "\" broke the protocol: " + how.text};
 }
 
 Status Engine::deliver(Operation& operation, Early::Slice slice) {
@@ -174,7 +186,8 @@ Status Engine::control(int peer, Message message) {
   return early_->announce(peer, header.operation, std::move(*theirs));
 }
 
-// Another site's session failed; ours fails for the same reason, and needs to tell nobody.
+// Another site's session failed; ours fails for the same reason. It says so to all before it
+// leaves: a site that the news has not reached would take the leaver for the cause.
 Status Engine::heed_abort(ByteView payload) {
   Reader in(payload);
   const auto code = in.get<std::uint8_t>();
@@ -183,8 +196,7 @@ Status Engine::heed_abort(ByteView payload) {
   if (!in.ended() || code == 0 || code > static_cast<std::uint8_t>(Code::internal_error) ||
       culprit >= static_cast<int>(sites_.size()))
     return wire_error("it gave up with a reason that makes no sense");
-  if (culprit == rank_) text = "the other sites gave this site up: " + text;
-  fail({static_cast<Code>(code), culprit, std::move(text)}, false);
+  fail({static_cast<Code>(code), culprit, std::move(text)}, true);
   return {};
 }
 

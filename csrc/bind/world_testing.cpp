@@ -1,0 +1,218 @@
+// Whole worlds in the simulator, drawn by a seed or written down by a test. Not public.
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <algorithm>
+#include <array>
+
+#include "bind/module.hpp"
+#include "simulation/world.hpp"
+
+namespace isthmus {
+namespace {
+
+namespace py = pybind11;
+using py::literals::operator""_a;
+
+constexpr std::array code_names = {"ok",         "timeout",   "peer_lost",     "refused",
+                                   "wire_error", "cancelled", "internal_error"};
+constexpr std::array end_names = {"reached", "out_of_time", "stuck", "livelock"};
+constexpr std::array trouble_names = {"kill",
+                                      "freeze",
+                                      "cut",
+                                      "clog",
+                                      "slow",
+                                      "truncate",
+                                      "corrupt",
+                                      "lie",
+                                      "leave",
+                                      "absent",
+                                      "coordinator_killed"};
+constexpr std::array lie_names = {"offset", "length",  "transfer", "operation",
+                                  "source", "garbage", "twice"};
+constexpr std::array collective_names = {"", "all_reduce", "broadcast", "all_gather"};
+constexpr std::array algorithm_names = {"", "direct", "gather", "ring", "broadcast"};
+
+template <class T, std::size_t n>
+T named(const std::array<const char*, n>& names, const std::string& name) {
+  const auto found = std::ranges::find(names, name);
+  if (found == names.end() || name.empty()) throw py::value_error("no such thing: " + name);
+  return static_cast<T>(found - names.begin());
+}
+
+std::int64_t to_ns(double seconds) {
+  return static_cast<std::int64_t>(seconds * static_cast<double>(second_ns));
+}
+
+double to_seconds(std::int64_t ns) {
+  return static_cast<double>(ns) / static_cast<double>(second_ns);
+}
+
+// Takes what it knows out of a dictionary; what is left over is a mistake.
+class Settings {
+ public:
+  explicit Settings(const py::dict& values) : values_(values.attr("copy")()) {}
+
+  template <class T>
+  bool take(const char* name, T& into) {
+    if (!values_.contains(name)) return false;
+    into = values_.attr("pop")(name).cast<T>();
+    return true;
+  }
+  void take_time(const char* name, std::int64_t& into) {
+    if (double seconds = 0; take(name, seconds)) into = to_ns(seconds);
+  }
+  void end() const {
+    if (!values_.empty())
+      throw py::value_error("unknown settings: " + py::repr(values_).cast<std::string>());
+  }
+
+ private:
+  py::dict values_;
+};
+
+OperationPlan operation_from(const py::dict& values, std::size_t world) {
+  Settings s(values);
+  OperationPlan plan;
+  std::string name;
+  if (s.take("collective", name)) plan.collective = named<Collective>(collective_names, name);
+  if (s.take("algorithm", name)) plan.algorithm = named<Algorithm>(algorithm_names, name);
+  s.take("codec", plan.codec);
+  s.take("elements", plan.elements);
+  s.take("mean", plan.mean);
+  s.take("root", plan.root);
+  s.take("odd_site", plan.odd_site);
+  plan.weights.assign(world, 1.0F);
+  s.take("weights", plan.weights);
+  std::vector<double> submit(world, 0.0);
+  s.take("submit", submit);
+  for (const double at : submit) plan.submit_ns.push_back(to_ns(at));
+  s.end();
+  if (plan.submit_ns.size() != world || plan.weights.size() != world)
+    throw py::value_error("submit and weights have one entry a site");
+  return plan;
+}
+
+// Times count from the moment at which operations begin.
+TroublePlan trouble_from(const py::dict& values, const WorldPlan& world) {
+  Settings s(values);
+  TroublePlan plan;
+  std::string name;
+  if (s.take("kind", name)) plan.kind = named<Trouble>(trouble_names, name);
+  if (s.take("lie", name)) plan.lie = named<Lie>(lie_names, name);
+  s.take_time("at", plan.at_ns);
+  plan.at_ns += world.begin_ns();
+  s.take_time("seconds", plan.for_ns);
+  s.take("site", plan.site);
+  s.take("peer", plan.peer);
+  s.take("factor", plan.factor);
+  s.end();
+  if (plan.site < 0 || plan.site >= world.world() || plan.peer < 0 || plan.peer >= world.world())
+    throw py::value_error("there is no such site");
+  return plan;
+}
+
+void be_even(WorldPlan& plan, int world) {
+  plan.sites.clear();
+  for (int i = 0; i < world; ++i) {
+    SitePlan site;
+    site.name = std::string(1, static_cast<char>('a' + i)) + "-site";
+    plan.sites.push_back(site);
+  }
+  plan.latency_ns.assign(static_cast<std::size_t>(world * world), 20 * millisecond_ns);
+  plan.jitter_ns = 0;
+  plan.loss = 0;
+  plan.strangers = 0;
+  plan.window_bytes = 64 << 20;
+  plan.torn = false;
+  plan.heartbeat_timeout_ns = 5 * second_ns;
+  plan.timeout_ns = 20 * second_ns;
+  plan.operations.clear();
+  plan.troubles.clear();
+}
+
+// A drawn world, or with `sites` an even one that only has what the settings say.
+WorldPlan plan_from(std::uint64_t seed, const py::dict& values) {
+  Settings s(values);
+  bool faults = true;
+  s.take("faults", faults);
+  WorldPlan plan = draw_world(seed, faults);
+  int world = 0;
+  if (s.take("sites", world)) {
+    if (world < 2 || world > 8) throw py::value_error("2 to 8 sites");
+    be_even(plan, world);
+  }
+  std::int64_t bits_per_s = -1, close_after_ns = -1, latency_ns = -1;
+  s.take("bits_per_s", bits_per_s);
+  s.take_time("close_after", close_after_ns);
+  s.take_time("latency", latency_ns);
+  s.take("torn", plan.torn);
+  s.take("loss", plan.loss);
+  s.take_time("heartbeat_timeout", plan.heartbeat_timeout_ns);
+  s.take_time("timeout", plan.timeout_ns);
+  for (SitePlan& site : plan.sites) {
+    if (bits_per_s >= 0) site.up_bits_per_s = site.down_bits_per_s = bits_per_s;
+    if (close_after_ns >= 0) site.close_after_ns = close_after_ns;
+  }
+  if (latency_ns >= 0) std::ranges::fill(plan.latency_ns, latency_ns);
+  std::vector<py::dict> list;
+  if (s.take("operations", list)) {
+    plan.operations.clear();
+    for (const auto& one : list) plan.operations.push_back(operation_from(one, plan.sites.size()));
+  }
+  if (s.take("troubles", list)) {
+    plan.troubles.clear();
+    for (const auto& one : list) plan.troubles.push_back(trouble_from(one, plan));
+  }
+  s.end();
+  return plan;
+}
+
+py::dict to_python(const WorkReport& work, const WorldPlan& plan) {
+  py::dict out;
+  const bool done = work.done;
+  out["code"] = !work.begun ? "not begun"
+                : !done     ? "not done"
+                            : code_names[static_cast<std::size_t>(work.status.code)];
+  out["text"] = work.status.text;
+  out["site"] = py::none();
+  const std::vector<int> ranks = plan.ranks();
+  for (std::size_t site = 0; site < ranks.size(); ++site)
+    if (done && ranks[site] == work.status.peer) out["site"] = plan.sites[site].name;
+  out["begun"] = to_seconds(work.begun_ns - plan.begin_ns());
+  out["ended"] = to_seconds(work.ended_ns - plan.begin_ns());
+  return out;
+}
+
+py::dict simulate(std::uint64_t seed, const py::kwargs& settings) {
+  py::dict rest = settings.attr("copy")();
+  int log_events = 0;
+  if (rest.contains("log_events")) log_events = rest.attr("pop")("log_events").cast<int>();
+  const WorldPlan plan = plan_from(seed, rest);
+  WorldReport report;
+  {
+    const py::gil_scoped_release release;
+    report = run_world(plan, log_events);
+  }
+  py::list sites;
+  for (std::size_t i = 0; i < plan.sites.size(); ++i) {
+    const SiteReport& site = report.sites[i];
+    py::list works;
+    for (const WorkReport& work : site.works) works.append(to_python(work, plan));
+    sites.append(py::dict("name"_a = plan.sites[i].name, "living"_a = site.living,
+                          "closed"_a = site.closed, "joined"_a = to_python(site.joined, plan),
+                          "works"_a = works));
+  }
+  return py::dict("world"_a = describe(plan), "sites"_a = sites, "broken"_a = report.broken,
+                  "end"_a = end_names[static_cast<std::size_t>(report.end)],
+                  "seconds"_a = to_seconds(report.ended_ns), "trace"_a = report.trace,
+                  "lies"_a = report.lies, "events"_a = report.events);
+}
+
+}  // namespace
+
+void register_world_testing(py::module_& m) {
+  m.def("simulate", &simulate, py::arg("seed"));
+}
+
+}  // namespace isthmus

@@ -1,0 +1,240 @@
+#include "simulation/plan.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <numeric>
+
+#include "base/random.hpp"
+
+namespace isthmus {
+namespace {
+
+constexpr std::array names = {"amber", "birch", "cedar", "delta",
+                              "ember", "fjord", "grove", "haven"};
+constexpr std::int64_t megabit = 1'000'000;
+constexpr std::int64_t longest_latency_ns = 80 * millisecond_ns;
+constexpr int most_operations = 6;
+
+template <class T, std::size_t n>
+T pick(Random& random, const std::array<T, n>& from) {
+  return from[random.below(n)];
+}
+
+std::string decimal(double value) {
+  std::array<char, 32> text;
+  std::snprintf(text.data(), text.size(), "%.3f", value);
+  return text.data();
+}
+
+std::string seconds(std::int64_t ns) {
+  return decimal(static_cast<double>(ns) / static_cast<double>(second_ns)) + " s";
+}
+
+std::uint64_t draw_elements(Random& random) {
+  if (random.one_in(40)) return random.between<std::uint64_t>(100'000, 300'000);
+  if (random.one_in(8)) return random.between<std::uint64_t>(5'000, 80'000);
+  if (random.one_in(3)) return random.between<std::uint64_t>(1, 9);
+  return random.between<std::uint64_t>(10, 5'000);
+}
+
+OperationPlan draw_operation(Random& random, int world) {
+  OperationPlan plan;
+  plan.elements = draw_elements(random);
+  plan.mean = random.one_in(2);
+  plan.root = static_cast<int>(random.below(static_cast<std::uint64_t>(world)));
+  plan.codec = random.one_in(2) ? "bf16" : "f32";
+  plan.algorithm = pick(random, std::array{Algorithm::direct, Algorithm::gather, Algorithm::ring});
+  const auto kind = random.below(8);
+  if (kind == 0) plan.collective = Collective::broadcast;
+  if (kind == 1) plan.collective = Collective::all_gather;
+  const bool weighted = random.one_in(3);
+  for (int site = 0; site < world; ++site)
+    plan.weights.push_back(weighted ? static_cast<float>(random.between(1, 9)) : 1.0F);
+  return plan;
+}
+
+// Times of each site: some keep step, some run far ahead, some dawdle.
+void draw_times(Random& random, WorldPlan& plan) {
+  const std::int64_t pace = pick(random, std::array{0L, 10L, 100L, 1000L}) * millisecond_ns;
+  for (int site = 0; site < plan.world(); ++site) {
+    std::int64_t at = random.one_in(3) ? random.between<std::int64_t>(0, 2 * second_ns) : 0;
+    const bool burst = random.one_in(3);
+    for (OperationPlan& operation : plan.operations) {
+      operation.submit_ns.push_back(at);
+      if (!burst) at += random.between<std::int64_t>(0, 2 * pace);
+    }
+  }
+}
+
+std::int64_t draw_length(Random& random, const WorldPlan& plan) {
+  const std::int64_t hb = plan.heartbeat_timeout_ns;
+  if (random.one_in(2)) return random.between<std::int64_t>(hb / 100, hb * 4 / 10);
+  return random.one_in(2) ? never_ns : random.between<std::int64_t>(2 * hb, 4 * hb);
+}
+
+TroublePlan draw_trouble(Random& random, const WorldPlan& plan) {
+  const auto world = static_cast<std::uint64_t>(plan.world());
+  TroublePlan trouble;
+  trouble.kind =
+      pick(random, std::array{Trouble::kill, Trouble::kill, Trouble::freeze, Trouble::cut,
+                              Trouble::cut, Trouble::clog, Trouble::slow, Trouble::truncate,
+                              Trouble::corrupt, Trouble::lie, Trouble::lie, Trouble::leave,
+                              Trouble::absent, Trouble::coordinator_killed});
+  trouble.site = static_cast<int>(random.below(world));
+  trouble.peer = static_cast<int>(
+      (static_cast<std::uint64_t>(trouble.site) + 1 + random.below(world - 1)) % world);
+  trouble.for_ns = draw_length(random, plan);
+  trouble.factor = random.between(2, 4);
+  trouble.lie = pick(random, std::array{Lie::offset, Lie::length, Lie::transfer, Lie::operation,
+                                        Lie::source, Lie::garbage, Lie::twice});
+  const bool while_joining = random.one_in(6);
+  trouble.at_ns = while_joining ? random.between<std::int64_t>(0, plan.begin_ns())
+                                : plan.begin_ns() + random.between<std::int64_t>(0, 3 * second_ns);
+  return trouble;
+}
+
+}  // namespace
+
+std::int64_t WorldPlan::begin_ns() const {
+  std::int64_t last = 0;
+  for (const SitePlan& site : sites) last = std::max(last, site.join_ns);
+  return last + second_ns;  // joining and meshing take a few round trips
+}
+
+std::vector<int> WorldPlan::ranks() const {
+  std::vector<int> ranks;
+  for (const SitePlan& site : sites)
+    ranks.push_back(static_cast<int>(std::ranges::count_if(
+        sites, [&](const SitePlan& other) { return other.name < site.name; })));
+  return ranks;
+}
+
+bool survivable(const TroublePlan& trouble, const WorldPlan& plan) {
+  switch (trouble.kind) {
+    case Trouble::slow:
+      return true;
+    case Trouble::freeze:
+    case Trouble::cut:
+    case Trouble::clog:
+      return trouble.for_ns < plan.heartbeat_timeout_ns / 2;
+    case Trouble::coordinator_killed:
+      return trouble.at_ns >= plan.begin_ns();
+    default:
+      return false;
+  }
+}
+
+WorldPlan draw_world(std::uint64_t seed, bool faults) {
+  Random random(mix(seed + 0x9e3779b97f4a7c15));
+  WorldPlan plan;
+  plan.seed = seed;
+  const int world = random.between(2, random.one_in(4) ? 8 : 5);
+  std::vector<std::string> pool(names.begin(), names.end());
+  for (int i = 0; i < world; ++i) {
+    const auto chosen = static_cast<std::ptrdiff_t>(random.below(pool.size()));
+    SitePlan site;
+    site.name = pool[static_cast<std::size_t>(chosen)];
+    pool.erase(pool.begin() + chosen);
+    site.join_ns = random.between<std::int64_t>(0, 2 * second_ns);
+    site.close_after_ns = random.one_in(2) ? 0 : random.between<std::int64_t>(0, 2 * second_ns);
+    site.up_bits_per_s = pick(random, std::array{50L, 200L, 1000L}) * megabit;
+    site.down_bits_per_s = pick(random, std::array{50L, 200L, 1000L}) * megabit;
+    site.streams = random.one_in(3) ? random.between(1, 3) : 0;
+    plan.sites.push_back(site);
+  }
+  const auto pairs = static_cast<std::size_t>(world * world);
+  for (std::size_t i = 0; i < pairs; ++i)
+    plan.latency_ns.push_back(random.between<std::int64_t>(millisecond_ns, longest_latency_ns));
+  plan.jitter_ns = random.one_in(2) ? 0 : random.between<std::int64_t>(0, 20 * millisecond_ns);
+  plan.loss = random.one_in(2) ? 0 : random.unit() * 0.01;
+  // A full window of every peer passes the thinnest line within a fraction of the patience.
+  plan.window_bytes = random.one_in(3) ? 64 << 10 : 256 << 10;
+  plan.max_segment_bytes = random.one_in(3) ? 8 << 10 : 64 << 10;
+  plan.heartbeat_timeout_ns = random.between<std::int64_t>(4, 6) * second_ns;
+  plan.timeout_ns = random.between<std::int64_t>(14, 25) * second_ns;
+  plan.strangers = random.one_in(3) ? random.between(1, 4) : 0;
+  const int operations = random.between(1, most_operations);
+  for (int i = 0; i < operations; ++i) plan.operations.push_back(draw_operation(random, world));
+  draw_times(random, plan);
+  if (!faults) return plan;
+  if (random.one_in(5))
+    plan.operations[random.below(plan.operations.size())].odd_site =
+        static_cast<int>(random.below(static_cast<std::uint64_t>(world)));
+  const int troubles = random.one_in(4) ? 2 : 1;
+  for (int i = 0; i < troubles; ++i) plan.troubles.push_back(draw_trouble(random, plan));
+  return plan;
+}
+
+namespace {
+
+std::string say(const TroublePlan& t, const WorldPlan& plan) {
+  constexpr std::array lies = {"offset", "length",          "transfer",          "operation",
+                               "source", "bytes (garbage)", "frames, sent twice"};
+  const std::string site = plan.sites[static_cast<std::size_t>(t.site)].name;
+  const std::string peer = plan.sites[static_cast<std::size_t>(t.peer)].name;
+  const std::string during = t.for_ns == never_ns ? " for ever" : " for " + seconds(t.for_ns);
+  const std::string at = "at " + seconds(t.at_ns) + ": ";
+  switch (t.kind) {
+    case Trouble::kill:
+      return at + site + " is killed";
+    case Trouble::freeze:
+      return at + site + " freezes" + during;
+    case Trouble::cut:
+      return at + "nothing passes between " + site + " and " + peer + during;
+    case Trouble::clog:
+      return at + "one stream from " + site + " to " + peer + " stands still" + during;
+    case Trouble::slow:
+      return at + site + " is " + std::to_string(t.factor) + " times as slow" + during;
+    case Trouble::truncate:
+      return at + "one stream between " + site + " and " + peer + " breaks";
+    case Trouble::corrupt:
+      return at + "a header from " + site + " to " + peer + " arrives damaged";
+    case Trouble::lie:
+      return at + site + " lies from now on: " + lies[static_cast<std::size_t>(t.lie)];
+    case Trouble::leave:
+      return at + site + " leaves";
+    case Trouble::absent:
+      return site + " never comes";
+    case Trouble::coordinator_killed:
+      return at + "the coordinator is killed";
+  }
+  return {};
+}
+
+std::string say(const OperationPlan& operation, const WorldPlan& plan) {
+  std::string text(name_of(operation.collective));
+  text += " of " + std::to_string(operation.elements);
+  if (operation.collective == Collective::all_reduce) {
+    constexpr std::array algorithms = {"?", "direct", "gather", "ring", "broadcast"};
+    text += " elements, " + std::string(algorithms[static_cast<std::size_t>(operation.algorithm)]) +
+            ", " + operation.codec + (operation.mean ? ", mean" : ", sum");
+  } else {
+    text += " bytes";
+  }
+  const auto [first, last] = std::ranges::minmax(operation.submit_ns);
+  text += ", begun between " + seconds(first) + " and " + seconds(last);
+  if (operation.odd_site >= 0)
+    text += "; " + plan.sites[static_cast<std::size_t>(operation.odd_site)].name +
+            " asks for something else";
+  return text;
+}
+
+}  // namespace
+
+std::vector<std::string> describe(const WorldPlan& plan) {
+  std::vector<std::string> out;
+  std::string who;
+  for (const SitePlan& site : plan.sites) who += (who.empty() ? "" : ", ") + site.name;
+  out.push_back(std::to_string(plan.sites.size()) + " sites: " + who);
+  out.push_back("heartbeat timeout " + seconds(plan.heartbeat_timeout_ns) + ", timeout " +
+                seconds(plan.timeout_ns) + ", loss " + decimal(plan.loss * 100) + " %, jitter " +
+                seconds(plan.jitter_ns) + ", " + std::to_string(plan.strangers) + " strangers");
+  for (std::size_t i = 0; i < plan.operations.size(); ++i)
+    out.push_back("operation " + std::to_string(i + 1) + ": " + say(plan.operations[i], plan));
+  out.push_back("operations' times count from " + seconds(plan.begin_ns()));
+  for (const TroublePlan& trouble : plan.troubles) out.push_back(say(trouble, plan));
+  return out;
+}
+
+}  // namespace isthmus

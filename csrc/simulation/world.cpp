@@ -1,0 +1,401 @@
+#include "simulation/world.hpp"
+
+#include <algorithm>
+#include <array>
+#include <memory>
+
+#include "base/random.hpp"
+#include "codecs/codec.hpp"
+#include "mesh/coordinator.hpp"
+#include "net/frame.hpp"
+#include "session/engine.hpp"
+
+namespace isthmus {
+namespace {
+
+constexpr int site_port = 4000;
+constexpr int coordinator_port = 7000;
+
+std::string address_of(int host, int port) {
+  return "site" + std::to_string(host) + ":" + std::to_string(port);
+}
+
+// One site's process: its engine, and the program that calls it.
+class Site final : public Actor {
+ public:
+  Site(Network& network, const WorldPlan& plan, int site, SiteReport& report)
+      : network_(network), plan_(plan), site_(site), report_(report) {
+    memory_.resize(plan.operations.size());
+  }
+
+  std::int64_t step(std::int64_t now_ns) override {
+    now_ns_ = now_ns;
+    const SitePlan& self = plan_.sites[static_cast<std::size_t>(site_)];
+    if (now_ns < self.join_ns) return self.join_ns;
+    if (!engine_) join();
+    submit_what_is_due();
+    const std::int64_t engine_ns = engine_->step(now_ns);
+    const std::int64_t mine_ns = go_on(self.close_after_ns);
+    if (engine_->closed() && !report_.closed) {
+      report_.closed = true;
+      report_.closed_ns = now_ns;
+    }
+    return std::min(engine_ns, mine_ns);
+  }
+
+  void leave_at(std::int64_t at_ns) { leave_ns_ = std::min(leave_ns_, at_ns); }
+
+ private:
+  struct Memory {  // the caller's
+    std::vector<float> values;
+    std::vector<std::byte> wire;
+    std::vector<std::byte> bytes;
+    std::vector<std::byte> before;
+    ByteSpan output;
+  };
+
+  void join();
+  void submit_what_is_due();
+  void submit(std::size_t index);
+  Request request_for(std::size_t index);
+  void finished(std::size_t index, const Outcome& outcome);
+  std::int64_t go_on(std::int64_t close_after_ns);
+  std::int64_t due_ns(std::size_t index) const {
+    return plan_.begin_ns() + plan_.operations[index].submit_ns[static_cast<std::size_t>(site_)];
+  }
+
+  Network& network_;
+  const WorldPlan& plan_;
+  const int site_;
+  SiteReport& report_;
+  std::vector<Memory> memory_;  // before the engine, which points into it
+  std::unique_ptr<Engine> engine_;
+  std::vector<std::shared_ptr<Work>> works_;
+  std::int64_t now_ns_ = 0;
+  std::int64_t close_ns_ = never_ns;
+  std::int64_t leave_ns_ = never_ns;
+  bool closing_ = false;
+};
+
+void Site::join() {
+  const std::string address = address_of(site_, site_port);
+  auto listener = network_.listen(address);
+  ISTHMUS_CHECK(listener.ok());
+  EngineOptions options;
+  options.coordinator = address_of(plan_.world(), coordinator_port);
+  options.join.run = "world";
+  options.join.sites = plan_.world();
+  const SitePlan& self = plan_.sites[static_cast<std::size_t>(site_)];
+  options.join.self = {.site = self.name, .address = address, .streams = self.streams};
+  options.join.codec_table = codecs::table_hash();
+  options.join.ticket = mix(plan_.seed * 64 + static_cast<std::uint64_t>(site_) + 1);
+  options.timeout_ns = plan_.timeout_ns;
+  options.heartbeat_timeout_ns = plan_.heartbeat_timeout_ns;
+  auto joined = std::make_shared<Work>(0);
+  report_.joined.begun = true;
+  report_.joined.begun_ns = now_ns_;
+  joined->when_done([this, work = joined.get()] {
+    report_.joined.done = true;
+    report_.joined.status = work->outcome().status;
+    report_.joined.ended_ns = now_ns_;
+  });
+  engine_ = std::make_unique<Engine>(network_, std::move(*listener), std::move(options),
+                                     std::move(joined), now_ns_);
+}
+
+void Site::submit_what_is_due() {
+  if (!report_.joined.done || !report_.joined.status.ok() || closing_) return;
+  while (works_.size() < plan_.operations.size() && due_ns(works_.size()) <= now_ns_)
+    submit(works_.size());
+}
+
+void Site::submit(std::size_t index) {
+  auto work = std::make_shared<Work>(Engine::first_operation + index);
+  works_.push_back(work);
+  WorkReport& report = report_.works[index];
+  report.begun = true;
+  report.begun_ns = now_ns_;
+  work->when_done([this, index, done = work.get()] { finished(index, done->outcome()); });
+  Request request = request_for(index);
+  memory_[index].output = request.output;
+  memory_[index].before.assign(request.output.begin(), request.output.end());
+  engine_->submit(std::move(work), std::move(request), now_ns_);
+}
+
+Request Site::request_for(std::size_t index) {
+  const OperationPlan& operation = plan_.operations[index];
+  const bool odd = operation.odd_site == site_;
+  Memory& memory = memory_[index];
+  Request request;
+  request.collective = operation.collective;
+  if (odd && operation.collective == Collective::all_gather)
+    request.collective = Collective::broadcast;
+  if (request.collective == Collective::all_gather) {
+    request.payload = drawn_bytes(plan_, index, site_);
+    return request;
+  }
+  request.elements = operation.elements + (odd ? 1 : 0);
+  if (request.collective == Collective::broadcast) {
+    memory.bytes = drawn_bytes(plan_, index, site_);
+    memory.bytes.resize(request.elements);
+    request.output = memory.bytes;
+    request.algorithm = Algorithm::broadcast;
+    request.up = request.down = codecs::find("f32");
+    request.root = operation.root;
+    return request;
+  }
+  memory.values = drawn_floats(plan_, index, site_);
+  memory.values.resize(request.elements);
+  request.up = request.down = codecs::find(operation.codec);
+  ISTHMUS_CHECK(request.up != nullptr);
+  request.output = std::as_writable_bytes(std::span(memory.values));
+  request.input = request.output;
+  if (!request.up->identity) {
+    memory.wire.resize(request.up->wire_size(request.elements));
+    request.up->encode(memory.values, memory.wire);
+    request.input = memory.wire;
+  }
+  request.mean = operation.mean;
+  request.weight = operation.weights[static_cast<std::size_t>(site_)];
+  request.algorithm = operation.algorithm;
+  return request;
+}
+
+void Site::finished(std::size_t index, const Outcome& outcome) {
+  WorkReport& report = report_.works[index];
+  report.done = true;
+  report.status = outcome.status;
+  report.ended_ns = now_ns_;
+  const Memory& memory = memory_[index];
+  report.result.assign(memory.output.begin(), memory.output.end());
+  report.untouched = std::ranges::equal(memory.output, memory.before);
+  for (const auto& payload : outcome.gathered)
+    report.result.insert(report.result.end(), payload.begin(), payload.end());
+}
+
+// Closes when there is nothing to do any more; returns when to look again.
+std::int64_t Site::go_on(std::int64_t close_after_ns) {
+  if (closing_ || !report_.joined.done) return closing_ ? never_ns : leave_ns_;
+  const bool failed = !report_.joined.status.ok();
+  const bool all_begun = failed || works_.size() == plan_.operations.size();
+  const bool all_done = all_begun && std::ranges::all_of(works_, [](auto& w) { return w->done(); });
+  if (all_done && close_ns_ == never_ns) close_ns_ = now_ns_ + close_after_ns;
+  if (now_ns_ >= std::min(close_ns_, leave_ns_)) {
+    closing_ = true;
+    engine_->close(now_ns_);
+    return now_ns_;
+  }
+  const std::int64_t next_ns = all_begun ? never_ns : due_ns(works_.size());
+  return std::min({close_ns_, leave_ns_, next_ns});
+}
+
+// Comes to a port where nobody waits for it.
+class Stranger final : public Actor {
+ public:
+  Stranger(Network& network, const WorldPlan& plan, int number)
+      : network_(network),
+        random_(mix(plan.seed * 128 + static_cast<std::uint64_t>(number) + 77)),
+        come_ns_(random_.between<std::int64_t>(0, plan.begin_ns() + second_ns)) {
+    const auto host = static_cast<int>(random_.below(static_cast<std::uint64_t>(plan.world()) + 1));
+    address_ = address_of(host, host == plan.world() ? coordinator_port : site_port);
+    draw_words();
+  }
+
+  std::int64_t step(std::int64_t now_ns) override {
+    if (now_ns < come_ns_) return come_ns_;
+    if (!came_) {
+      came_ = true;
+      auto stream = network_.connect(address_);
+      if (stream.ok()) stream_ = std::move(*stream);
+    }
+    if (!stream_ || words_.empty()) return never_ns;
+    const ByteView rest(words_);
+    const auto wrote = stream_->write(std::span(&rest, 1));
+    if (!wrote.ok())
+      words_.clear();
+    else
+      words_.erase(words_.begin(), words_.begin() + static_cast<std::ptrdiff_t>(*wrote));
+    return never_ns;
+  }
+
+ private:
+  void draw_words() {
+    constexpr std::size_t most_garbage = 300;
+    Header header;
+    switch (random_.below(5)) {
+      case 0:
+        return;  // silent
+      case 1:
+        words_.resize(random_.between<std::size_t>(1, most_garbage));
+        for (std::byte& byte : words_) byte = static_cast<std::byte>(random_.below(256));
+        return;
+      case 2:
+        header.kind = Kind::hello;
+        header.run = random_.next();
+        break;
+      case 3:
+        header.kind = Kind::slice;
+        header.length = max_payload_bytes;
+        break;
+      default:
+        header.kind = Kind::join;
+        header.length = 1;
+    }
+    const HeaderBytes bytes = to_bytes(header);
+    words_.assign(bytes.begin(), bytes.end());
+    if (random_.one_in(2)) words_.resize(random_.between<std::size_t>(1, header_bytes));
+  }
+
+  Network& network_;
+  Random random_;
+  std::int64_t come_ns_;
+  std::string address_;
+  std::vector<std::byte> words_;
+  bool came_ = false;
+  std::unique_ptr<Stream> stream_;
+};
+
+SimSettings settings_for(const WorldPlan& plan, int log_events) {
+  SimSettings settings;
+  settings.sites = plan.world() + 2;  // the coordinator, and the strangers
+  settings.seed = plan.seed;
+  settings.torn = plan.torn;
+  settings.window_bytes = plan.window_bytes;
+  settings.max_segment_bytes = plan.max_segment_bytes;
+  settings.log_events = log_events;
+  return settings;
+}
+
+class Run {
+ public:
+  Run(const WorldPlan& plan, int log_events) : plan_(plan), net_(settings_for(plan, log_events)) {
+    report_.sites.resize(plan.sites.size());
+    const std::vector<int> ranks = plan.ranks();
+    for (std::size_t i = 0; i < plan.sites.size(); ++i) {
+      SiteReport& report = report_.sites[i];
+      report.rank = ranks[i];
+      report.works.resize(plan.operations.size());
+      sites_.push_back(std::make_unique<Site>(net_.network(static_cast<int>(i)), plan,
+                                              static_cast<int>(i), report));
+    }
+  }
+
+  WorldReport run() {
+    shape();
+    const int coordinator_host = plan_.world();
+    auto listener =
+        net_.network(coordinator_host).listen(address_of(coordinator_host, coordinator_port));
+    ISTHMUS_CHECK(listener.ok());
+    coordinator_ = std::make_unique<Coordinator>(std::move(*listener), plan_.seed);
+    net_.add(coordinator_host, *coordinator_);
+    for (const TroublePlan& trouble : plan_.troubles) arrange(trouble);
+    for (int site = 0; site < plan_.world(); ++site)
+      if (!absent(site)) net_.add(site, *sites_[static_cast<std::size_t>(site)]);
+    for (int i = 0; i < plan_.strangers; ++i) {
+      strangers_.push_back(
+          std::make_unique<Stranger>(net_.network(coordinator_host + 1), plan_, i));
+      net_.add(coordinator_host + 1, *strangers_.back());
+    }
+    report_.end = net_.run_until([this] { return over(); }, last_moment_ns(plan_));
+    report_.ended_ns = net_.now_ns();
+    report_.trace = net_.trace_hash();
+    report_.events = net_.log();
+    report_.broken = judge(plan_, report_);
+    return std::move(report_);
+  }
+
+ private:
+  void shape() {
+    const int world = plan_.world();
+    for (int site = 0; site < world; ++site) {
+      const SitePlan& self = plan_.sites[static_cast<std::size_t>(site)];
+      net_.set_rates(site, self.up_bits_per_s, self.down_bits_per_s);
+      for (int peer = site + 1; peer < world; ++peer)
+        net_.set_path(site, peer, plan_.latency_ns[static_cast<std::size_t>(site * world + peer)],
+                      plan_.jitter_ns, plan_.loss);
+    }
+  }
+
+  bool absent(int site) const { return !report_.sites[static_cast<std::size_t>(site)].living; }
+
+  bool over() const {
+    return std::ranges::all_of(report_.sites,
+                               [](const SiteReport& s) { return s.closed || !s.living; });
+  }
+
+  void arrange(const TroublePlan& t) {
+    SiteReport& report = report_.sites[static_cast<std::size_t>(t.site)];
+    if (t.kind == Trouble::absent) {
+      report.living = false;
+    } else if (t.kind == Trouble::leave) {
+      sites_[static_cast<std::size_t>(t.site)]->leave_at(t.at_ns);
+    } else if (t.kind == Trouble::lie) {
+      net_.tamper(t.site, make_liar(t.lie, mix(plan_.seed), net_, t.at_ns, report_.lies));
+    } else {
+      net_.at(t.at_ns, [this, &t, &report] { strike(t, report); });
+    }
+  }
+
+  void strike(const TroublePlan& t, SiteReport& report) {
+    switch (t.kind) {
+      case Trouble::kill:
+        report.living = false;
+        return net_.kill(t.site);
+      case Trouble::coordinator_killed:
+        return net_.kill(plan_.world());
+      case Trouble::freeze:
+        if (t.for_ns == never_ns) report.living = false;
+        return net_.freeze(t.site, t.for_ns);
+      case Trouble::cut:
+        return net_.cut(t.site, t.peer, t.for_ns);
+      case Trouble::slow:
+        return net_.slow(t.site, t.factor, t.for_ns);
+      case Trouble::clog:
+        (void)net_.clog(t.site, t.peer, t.for_ns);
+        return;
+      case Trouble::truncate:
+        (void)net_.truncate(t.site, t.peer);
+        return;
+      case Trouble::corrupt:
+        (void)net_.corrupt(t.site, t.peer, Damage::header);
+        return;
+      case Trouble::lie:
+      case Trouble::leave:
+      case Trouble::absent:
+        return;
+    }
+  }
+
+  const WorldPlan& plan_;
+  SimNet net_;
+  WorldReport report_;
+  std::vector<std::unique_ptr<Site>> sites_;
+  std::unique_ptr<Coordinator> coordinator_;
+  std::vector<std::unique_ptr<Stranger>> strangers_;
+};
+
+Random random_for(const WorldPlan& plan, std::size_t operation, int site) {
+  return Random(mix(mix(plan.seed) + operation * 64 + static_cast<std::uint64_t>(site)));
+}
+
+}  // namespace
+
+WorldReport run_world(const WorldPlan& plan, int log_events) {
+  return Run(plan, log_events).run();
+}
+
+std::vector<float> drawn_floats(const WorldPlan& plan, std::size_t operation, int site) {
+  Random random = random_for(plan, operation, site);
+  std::vector<float> values(plan.operations[operation].elements);
+  for (float& value : values) value = static_cast<float>(random.unit() * 2 - 1);
+  return values;
+}
+
+std::vector<std::byte> drawn_bytes(const WorldPlan& plan, std::size_t operation, int site) {
+  Random random = random_for(plan, operation, site);
+  std::vector<std::byte> bytes(plan.operations[operation].elements);
+  for (std::byte& byte : bytes) byte = static_cast<std::byte>(random.below(256));
+  return bytes;
+}
+
+}  // namespace isthmus

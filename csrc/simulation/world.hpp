@@ -1,0 +1,58 @@
+// run_world: whole sites in the simulator, from joining to goodbye, as a plan says; and what must
+// hold afterwards.
+//
+// One thread, virtual time: the same plan gives the same report. It opens no socket and reads no
+// clock.
+#pragma once
+
+#include "net/sim.hpp"
+#include "simulation/plan.hpp"
+
+namespace isthmus {
+
+struct WorkReport {
+  bool begun = false;
+  bool done = false;
+  Status status;
+  std::int64_t begun_ns = 0;
+  std::int64_t ended_ns = 0;
+  std::vector<std::byte>
+      result;             // the caller's memory afterwards; all_gather: the payloads in order
+  bool untouched = true;  // the caller's memory is as it was
+};
+
+struct SiteReport {
+  int rank = 0;
+  bool living = true;  // it came, was not killed, and does not stand still for ever
+  bool closed = false;
+  std::int64_t closed_ns = 0;
+  WorkReport joined;
+  std::vector<WorkReport> works;  // by operation
+};
+
+struct WorldReport {
+  SimEnd end = SimEnd::reached;
+  std::int64_t ended_ns = 0;
+  std::uint64_t trace = 0;
+  std::uint64_t lies = 0;
+  std::vector<SiteReport> sites;
+  std::vector<std::string> broken;  // what should have held and did not; empty: all is well
+  std::vector<std::string> events;  // the simulator's last ones
+};
+
+WorldReport run_world(const WorldPlan& plan, int log_events = 0);
+
+// The data of one site for one operation.
+std::vector<float> drawn_floats(const WorldPlan& plan, std::size_t operation, int site);
+std::vector<std::byte> drawn_bytes(const WorldPlan& plan, std::size_t operation, int site);
+
+// What does not hold, in sentences (judge.cpp).
+std::vector<std::string> judge(const WorldPlan& plan, const WorldReport& report);
+// By when the last site must have closed.
+std::int64_t last_moment_ns(const WorldPlan& plan);
+
+// Rewrites frame headers with fixed-up checks, from `from_ns` on (liar.cpp).
+Tamper make_liar(Lie lie, std::uint64_t seed, const Clock& clock, std::int64_t from_ns,
+                 std::uint64_t& told);
+
+}  // namespace isthmus
