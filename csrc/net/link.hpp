@@ -77,7 +77,8 @@ class Link {
   void goodbye();
   bool ended() const;  // the peer said goodbye and all its streams have ended
   bool leaving() const { return peer_leaves_; }
-  bool idle() const;  // nothing is waiting to be written
+  bool carries(std::uint64_t operation) const;  // a frame of it is half written
+  bool idle() const;                            // nothing is waiting to be written
 
   LinkStats stats() const;
   const std::string& name() const { return options_.name; }
@@ -114,7 +115,8 @@ class Link {
   bool heard_ = false;  // since the last keep_alive
   bool spoke_ = false;
   bool peer_leaves_ = false;
-  bool control_ended_ = false;
+  bool control_ended_ = false;   // nothing more will be read
+  bool control_broken_ = false;  // nothing more can be written
   bool data_stopped_ = false;
   bool said_goodbye_ = false;
   bool shut_ = false;
