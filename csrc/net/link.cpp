@@ -29,6 +29,10 @@ Link::Link(LinkOptions options, std::vector<std::unique_ptr<Stream>> streams,
 
 Status Link::pump(std::int64_t now_ns, Traffic& traffic) {
   more_ = false;
+  if (given_up_by_ns_ != never_ns) {
+    const bool spoken = !control_.flush().ok() || control_.flushed();
+    return spoken || now_ns >= given_up_by_ns_ ? peer_lost("given up", options_.peer) : Status{};
+  }
   if (auto s = read_control(traffic); !s.ok()) return dead(s);
   for (DataStream& data : data_) {
     if (auto s = read_data(data, traffic); !s.ok()) return dead(s);
@@ -53,6 +57,7 @@ Status Link::pump(std::int64_t now_ns, Traffic& traffic) {
 }
 
 std::int64_t Link::deadline_ns() const {
+  if (given_up_by_ns_ != never_ns) return given_up_by_ns_;
   if (more_) return 0;
   const std::int64_t broken =
       broken_since_ns_ == never_ns ? never_ns : broken_since_ns_ + options_.heartbeat_timeout_ns;
@@ -229,10 +234,9 @@ void Link::control(Kind kind, std::uint64_t operation, ByteView payload) {
   spoke_ = true;
 }
 
-void Link::last_word(Kind kind, ByteView payload) {
-  if (said_goodbye_) return;
-  control(kind, 0, payload);
-  (void)control_.flush();
+void Link::give_up(std::int64_t now_ns) {
+  data_.clear();
+  given_up_by_ns_ = now_ns + options_.heartbeat_timeout_ns;
 }
 
 void Link::detach(std::uint64_t operation) {

@@ -64,8 +64,9 @@ class Link {
   std::int64_t deadline_ns() const;
 
   void control(Kind kind, std::uint64_t operation, ByteView payload);
-  // What is still said to a peer whose link is dead, as far as it goes at once.
-  void last_word(Kind kind, ByteView payload);
+  // After pump() failed: the link carries nothing any more but the control frames that wait or are
+  // said now, and then pump() fails for good.
+  void give_up(std::int64_t now_ns);
   void set_watermark(std::uint64_t watermark) { options_.stamp.watermark = watermark; }
 
   // No frame refers to `operation`'s memory any more: what is on its way out is copied.
@@ -120,6 +121,7 @@ class Link {
   bool data_stopped_ = false;
   bool said_goodbye_ = false;
   bool shut_ = false;
+  std::int64_t given_up_by_ns_ = never_ns;   // when its last words are cut off
   std::int64_t broken_since_ns_ = never_ns;  // a data stream ended, and control has not said why
   std::int64_t silence_ends_ns_ = 0;
   std::int64_t next_heartbeat_ns_ = 0;

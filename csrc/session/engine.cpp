@@ -102,8 +102,10 @@ void Engine::pump_links(std::int64_t now_ns) {
     const Status status = link->pump(now_ns, *this);
     if (status.ok()) continue;
     // Who broke the protocol is told so, lest it takes our closed connections for our death.
-    if (status.code != Code::peer_lost) link->last_word(Kind::abort, to_payload(status));
-    link.reset();
+    if (status.code == Code::peer_lost)
+      link.reset();
+    else
+      link->give_up(now_ns);
     // Others notice on their own what a site that needs nothing any more has seen.
     fail(status, phase_ == Phase::running);
   }
