@@ -193,6 +193,14 @@ bool Mesh::complete() const {
   return true;
 }
 
+std::string Mesh::missing() const {
+  std::string names;
+  for (std::size_t peer = 0; peer < seats_.size(); ++peer)
+    if (std::find(seats_[peer].begin(), seats_[peer].end(), nullptr) != seats_[peer].end())
+      names += (names.empty() ? "\"" : ", \"") + roster_.members[peer].site + "\"";
+  return names;
+}
+
 std::vector<std::unique_ptr<Link>> Mesh::take_links(std::int64_t first_word_by_ns) {
   ISTHMUS_CHECK(complete());
   std::vector<std::unique_ptr<Link>> links(seats_.size());
@@ -214,6 +222,7 @@ void Mesh::close() {
   listener_.reset();
   guests_.clear();
   dials_.clear();
+  deadline_ns_ = never_ns;
 }
 
 }  // namespace isthmus

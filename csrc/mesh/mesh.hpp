@@ -28,6 +28,7 @@ class Mesh {
   Status step(std::int64_t now_ns);
   std::int64_t deadline_ns() const { return deadline_ns_; }
   bool complete() const;
+  std::string missing() const;  // the peers whose streams do not all stand, in quotes
   // Once complete; the element of this site itself is null. A peer's own mesh may take until
   // `first_word_by_ns` to stand; from its first byte on, heartbeats count.
   std::vector<std::unique_ptr<Link>> take_links(std::int64_t first_word_by_ns);

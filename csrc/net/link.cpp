@@ -7,8 +7,6 @@ namespace {
 
 // A pump moves at most so much a stream before others have their turn.
 constexpr std::size_t budget_bytes = 4 << 20;
-// A data stream that ends alone is not yet a lost peer: the control stream may be about to say why.
-constexpr std::int64_t broken_stream_grace_ns = second_ns / 2;
 constexpr int heartbeats_a_timeout = 4;
 
 std::string seconds_text(std::int64_t ns) {
@@ -31,6 +29,10 @@ Link::Link(LinkOptions options, std::vector<std::unique_ptr<Stream>> streams,
 
 Status Link::pump(std::int64_t now_ns, Traffic& traffic) {
   more_ = false;
+  if (given_up_by_ns_ != never_ns) {
+    const bool spoken = !control_.flush().ok() || control_.flushed();
+    return spoken || now_ns >= given_up_by_ns_ ? peer_lost("given up", options_.peer) : Status{};
+  }
   if (auto s = read_control(traffic); !s.ok()) return dead(s);
   for (DataStream& data : data_) {
     if (auto s = read_data(data, traffic); !s.ok()) return dead(s);
@@ -39,9 +41,14 @@ Status Link::pump(std::int64_t now_ns, Traffic& traffic) {
   for (DataStream& data : data_)
     if (auto s = write_data(data, traffic); !s.ok()) return dead(s);
   if (auto s = keep_alive(now_ns); !s.ok()) return dead(s);
-  if (!control_ended_)
-    if (auto s = control_.flush(); !s.ok() && !peer_leaves_) return dead(s);
-  if (said_goodbye_ && !shut_ && (control_.flushed() || control_ended_)) {
+  // A peer that has ended its own way may still want to hear our goodbye.
+  if (!control_broken_) {
+    if (auto s = control_.flush(); !s.ok()) {
+      if (!peer_leaves_) return dead(s);
+      control_broken_ = true;
+    }
+  }
+  if (said_goodbye_ && !shut_ && (control_.flushed() || control_broken_)) {
     shut_ = true;
     control_.stream().shut_write();
     for (DataStream& data : data_) data.stream->shut_write();
@@ -50,9 +57,10 @@ Status Link::pump(std::int64_t now_ns, Traffic& traffic) {
 }
 
 std::int64_t Link::deadline_ns() const {
+  if (given_up_by_ns_ != never_ns) return given_up_by_ns_;
   if (more_) return 0;
   const std::int64_t broken =
-      broken_since_ns_ == never_ns ? never_ns : broken_since_ns_ + broken_stream_grace_ns;
+      broken_since_ns_ == never_ns ? never_ns : broken_since_ns_ + options_.heartbeat_timeout_ns;
   return std::min({next_heartbeat_ns_, silence_ends_ns_, broken});
 }
 
@@ -194,7 +202,9 @@ Status Link::keep_alive(std::int64_t now_ns) {
     broken_since_ns_ = never_ns;  // it ended because the peer leaves
     return {};
   }
-  if (broken_since_ns_ != never_ns && now_ns >= broken_since_ns_ + broken_stream_grace_ns)
+  // A data stream that ends alone is not yet a lost peer: the control stream may be about to say
+  // why, and what it says may have to be sent again.
+  if (broken_since_ns_ != never_ns && now_ns >= broken_since_ns_ + options_.heartbeat_timeout_ns)
     return peer_lost("one of its connections broke");
   if (now_ns >= silence_ends_ns_)
     return peer_lost("no bytes for " + seconds_text(options_.heartbeat_timeout_ns));
@@ -224,10 +234,9 @@ void Link::control(Kind kind, std::uint64_t operation, ByteView payload) {
   spoke_ = true;
 }
 
-void Link::last_word(Kind kind, ByteView payload) {
-  if (said_goodbye_ || control_ended_) return;
-  control(kind, 0, payload);
-  (void)control_.flush();
+void Link::give_up(std::int64_t now_ns) {
+  data_.clear();
+  given_up_by_ns_ = now_ns + options_.heartbeat_timeout_ns;
 }
 
 void Link::detach(std::uint64_t operation) {
@@ -251,6 +260,12 @@ void Link::goodbye() {
 bool Link::ended() const {
   return peer_leaves_ && control_ended_ &&
          std::all_of(data_.begin(), data_.end(), [](const DataStream& d) { return d.ended; });
+}
+
+bool Link::carries(std::uint64_t operation) const {
+  return std::any_of(data_.begin(), data_.end(), [operation](const DataStream& d) {
+    return d.out && d.out->header.operation == operation;
+  });
 }
 
 bool Link::idle() const {

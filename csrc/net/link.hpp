@@ -64,8 +64,9 @@ class Link {
   std::int64_t deadline_ns() const;
 
   void control(Kind kind, std::uint64_t operation, ByteView payload);
-  // What is still said to a peer whose link is dead, as far as it goes at once.
-  void last_word(Kind kind, ByteView payload);
+  // After pump() failed: the link carries nothing any more but the control frames that wait or are
+  // said now, and then pump() fails for good.
+  void give_up(std::int64_t now_ns);
   void set_watermark(std::uint64_t watermark) { options_.stamp.watermark = watermark; }
 
   // No frame refers to `operation`'s memory any more: what is on its way out is copied.
@@ -77,7 +78,8 @@ class Link {
   void goodbye();
   bool ended() const;  // the peer said goodbye and all its streams have ended
   bool leaving() const { return peer_leaves_; }
-  bool idle() const;  // nothing is waiting to be written
+  bool carries(std::uint64_t operation) const;  // a frame of it is half written
+  bool idle() const;                            // nothing is waiting to be written
 
   LinkStats stats() const;
   const std::string& name() const { return options_.name; }
@@ -114,10 +116,12 @@ class Link {
   bool heard_ = false;  // since the last keep_alive
   bool spoke_ = false;
   bool peer_leaves_ = false;
-  bool control_ended_ = false;
+  bool control_ended_ = false;   // nothing more will be read
+  bool control_broken_ = false;  // nothing more can be written
   bool data_stopped_ = false;
   bool said_goodbye_ = false;
   bool shut_ = false;
+  std::int64_t given_up_by_ns_ = never_ns;   // when its last words are cut off
   std::int64_t broken_since_ns_ = never_ns;  // a data stream ended, and control has not said why
   std::int64_t silence_ends_ns_ = 0;
   std::int64_t next_heartbeat_ns_ = 0;

@@ -38,9 +38,10 @@ class Reactor {
   // Runs until stop(); stop() is for the reactor's thread (post it from others).
   void run();
   void stop() { stopping_ = true; }
+  // Runs what was posted and not run yet. After run(), from its thread.
+  void run_posted();
 
  private:
-  void run_posted();
   void wait(std::int64_t deadline_ns);
 
   SteadyClock clock_;

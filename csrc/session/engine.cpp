@@ -12,14 +12,6 @@ constexpr std::int64_t close_failed_within_ns = second_ns;
 // looked at again.
 constexpr int max_rounds = 8;
 
-std::vector<std::byte> abort_payload(const Status& status) {
-  return Writer()
-      .put(static_cast<std::uint8_t>(status.code))
-      .put(static_cast<std::int16_t>(status.peer))
-      .put(status.text)
-      .take();
-}
-
 }  // namespace
 
 Engine::Engine(Network& network, std::unique_ptr<Listener> listener, EngineOptions options,
@@ -70,8 +62,9 @@ void Engine::step_meshing(std::int64_t now_ns) {
   }
   if (mesh_.complete()) return begin_running(now_ns);
   if (now_ns >= join_deadline_ns_)
-    fail(timed_out("not all sites could connect to site \"" + options_.join.self.site + "\" at " +
-                   options_.join.self.address + " in time: check advertise= and the firewall"),
+    fail(timed_out("no connection between site \"" + options_.join.self.site + "\" at " +
+                   options_.join.self.address + " and site " + mesh_.missing() +
+                   " in time: check advertise= and the firewall"),
          false);
 }
 
@@ -86,7 +79,7 @@ void Engine::step_running(std::int64_t now_ns) {
     if (!rendezvous_.status().ok())
       fail(rendezvous_.status(), true);
     else if (now_ns >= join_deadline_ns_)
-      fail(timed_out("joining took too long: " + operations_.at(0)->waiting(sites_)), true);
+      fail(timed_out("joining took too long: " + waiting(*operations_.at(0))), true);
   }
   (void)mesh_.step(now_ns);  // strangers only
   move_on(now_ns);
@@ -109,9 +102,12 @@ void Engine::pump_links(std::int64_t now_ns) {
     const Status status = link->pump(now_ns, *this);
     if (status.ok()) continue;
     // Who broke the protocol is told so, lest it takes our closed connections for our death.
-    if (status.code != Code::peer_lost) link->last_word(Kind::abort, abort_payload(status));
-    link.reset();
-    fail(status, true);
+    if (status.code == Code::peer_lost)
+      link.reset();
+    else
+      link->give_up(now_ns);
+    // Others notice on their own what a site that needs nothing any more has seen.
+    fail(status, phase_ == Phase::running);
   }
 }
 
@@ -124,7 +120,7 @@ void Engine::see_off_leavers() {
     if (links_[peer] != nullptr) links_[peer]->goodbye();
     watermarks_[peer] = ~std::uint64_t{0};
     for (const auto& [number, operation] : operations_)
-      if (failed_.ok() && operation->waits_for(rank))
+      if (failed_.ok() && needs(*operation, rank))
         fail(peer_lost("site \"" + sites_[peer] + "\" has left the session, and " +
                            operation->title() + " needs it",
                        rank),
@@ -132,11 +128,29 @@ void Engine::see_off_leavers() {
   }
 }
 
+// For its result, or to be done with its own input.
+bool Engine::needs(const Operation& operation, int peer) const {
+  if (operation.done()) return false;
+  const auto& link = links_[static_cast<std::size_t>(peer)];
+  return operation.waits_for(peer) || operation.has_next(peer) ||
+         (link != nullptr && link->carries(operation.number()));
+}
+
+std::string Engine::waiting(const Operation& operation) const {
+  const std::string theirs = operation.waiting(sites_);
+  if (!theirs.empty()) return theirs;
+  std::string names;
+  for (int peer = 0; peer < static_cast<int>(sites_.size()); ++peer)
+    if (peer != rank_ && needs(operation, peer))
+      names += (names.empty() ? "\"" : ", \"") + sites_[static_cast<std::size_t>(peer)] + "\"";
+  return "our data for site " + names + " has not left";
+}
+
 void Engine::complete_operations() {
   for (auto it = operations_.lower_bound(first_open_); it != operations_.end(); ++it) {
     Operation& operation = *it->second;
     if (!operation.done() && !operation.objection().empty())
-      refuse_operation(operation, operation.objection(), -1);
+      refuse_operation(operation, refused(operation.title() + ": " + operation.objection()));
     if (!operation.ready()) continue;
     operation.complete();
     ++operations_done_;
@@ -165,8 +179,7 @@ void Engine::check_timeout(std::int64_t now_ns) {
     return;
   const Operation& operation = *oldest->second;
   fail(timed_out(operation.title() + " made no progress for " +
-                 std::to_string(options_.timeout_ns / second_ns) +
-                 " s: " + operation.waiting(sites_)),
+                 std::to_string(options_.timeout_ns / second_ns) + " s: " + waiting(operation)),
        true);
 }
 
@@ -187,8 +200,9 @@ std::int64_t Engine::deadline_ns() const {
 void Engine::fail(const Status& status, bool tell_others) {
   if (!failed_.ok()) return;
   failed_ = status;
-  if (status.peer == rank_) failed_.text = "the other sites gave this site up: " + status.text;
-  const auto payload = abort_payload(status);
+  if (rank_ >= 0 && status.peer == rank_)
+    failed_.text = "the other sites gave this site up: " + status.text;
+  const auto payload = to_payload(status);
   for (auto& link : links_) {
     if (link == nullptr) continue;
     link->stop_data();
@@ -234,12 +248,14 @@ void Engine::step_closing(std::int64_t now_ns) {
     ended = ended && link->ended();
   }
   if (!ended && now_ns < close_deadline_ns_) return;
+  last_stats_ = stats();
   phase_ = Phase::closed;
   links_.clear();
   operations_.clear();
 }
 
 EngineStats Engine::stats() const {
+  if (phase_ == Phase::closed) return last_stats_;
   EngineStats stats{
       .operations_done = operations_done_, .operations_kept = operations_.size(), .links = {}};
   for (std::size_t peer = 0; peer < links_.size(); ++peer)

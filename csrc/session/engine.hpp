@@ -81,9 +81,12 @@ class Engine final : public Actor, private Traffic {
   Status hear(int peer, std::uint64_t number, Announcement theirs);
   Status deliver(Operation& operation, Early::Slice slice);
   Status broke_protocol(const Status& how, int peer) const;
-  Status heed_abort(ByteView payload);
+  Status heed_abort(const Header& header, ByteView payload);
+  Status heed_refusal(std::uint64_t number, Status why);
+  bool needs(const Operation& operation, int peer) const;
+  std::string waiting(const Operation& operation) const;
   Operation* find(std::uint64_t number);
-  void refuse_operation(Operation& operation, const std::string& why, int peer);
+  void refuse_operation(Operation& operation, const Status& why);
   void fail(const Status& status, bool tell_others);
 
   EngineOptions options_;
@@ -109,10 +112,12 @@ class Engine final : public Actor, private Traffic {
   std::uint64_t next_operation_ = 0;
   std::uint64_t first_open_ = 0;  // all below are done here
   std::unique_ptr<Early> early_;
-  std::vector<std::byte> discard_;  // where data of failed operations goes
-  std::int64_t progress_ns_ = 0;    // when anything last moved an operation on
+  std::map<std::uint64_t, Status> refusals_;  // of operations that this site has not begun
+  std::vector<std::byte> discard_;            // where data of failed operations goes
+  std::int64_t progress_ns_ = 0;              // when anything last moved an operation on
   bool progress_ = false;
   std::uint64_t operations_done_ = 0;
+  EngineStats last_stats_;  // once closed
 };
 
 }  // namespace isthmus

@@ -171,7 +171,7 @@ std::string Operation::waiting(const std::vector<std::string>& sites) const {
   }
   if (!silent.empty()) return "site " + silent + " has not begun it";
   if (!slow.empty()) return "data of site " + slow + " has not come";
-  return "our own data has not left";
+  return "";
 }
 
 }  // namespace isthmus

@@ -50,7 +50,7 @@ class Operation {
   bool finished() const;
 
   bool waits_for(int peer) const;
-  // What it waits for, in words with the sites' names.
+  // What of others it waits for, in words with the sites' names; "": nothing.
   std::string waiting(const std::vector<std::string>& sites) const;
   std::string title() const;  // "all_reduce #12"
 

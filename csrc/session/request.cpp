@@ -61,6 +61,14 @@ std::vector<std::byte> to_payload(const Announcement& a) {
       .take();
 }
 
+std::vector<std::byte> to_payload(const Status& why) {
+  return Writer()
+      .put(static_cast<std::uint8_t>(why.code))
+      .put(static_cast<std::int16_t>(why.peer))
+      .put(why.text)
+      .take();
+}
+
 Result<Announcement> parse_announcement(ByteView payload) {
   Reader in(payload);
   Announcement a;

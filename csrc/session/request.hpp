@@ -50,6 +50,7 @@ struct Announcement {
 Announcement announcement_of(const Request& request);
 std::vector<std::byte> to_payload(const Announcement& announcement);
 Result<Announcement> parse_announcement(ByteView payload);
+std::vector<std::byte> to_payload(const Status& why);  // of an abort
 
 // "" if both ask for the same; else the first difference in words: "elements is 10 at site \"a\",
 // 20 at …".

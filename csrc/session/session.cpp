@@ -106,10 +106,14 @@ Result<std::string> Session::advertised(const std::string& listening_at) const {
 
 void Session::run() {
   reactor_->run();
-  const std::lock_guard lock(mutex_);
-  last_stats_ = engine_->stats();
-  closed_ = true;
-  completed_.notify_all();
+  {
+    const std::lock_guard lock(mutex_);
+    last_stats_ = engine_->stats();
+    closed_ = true;
+    completed_.notify_all();
+  }
+  // From here on nobody posts; what was posted before still gets its answer.
+  reactor_->run_posted();
 }
 
 Status Session::usable() const {
@@ -165,14 +169,23 @@ EngineStats Session::stats() {
     if (last_stats_) return *last_stats_;
     reactor_->post([&] { promise.set_value(engine_->stats()); });
   }
-  // The thread runs what was posted before it ends.
   return future.get();
 }
 
 void Session::close() {
   if (getpid() != owner_) return;
-  reactor_->post([this] { engine_->close(clock_.now_ns()); });
-  if (thread_.joinable()) thread_.join();
+  {
+    const std::lock_guard lock(mutex_);
+    if (!closed_) reactor_->post([this] { engine_->close(clock_.now_ns()); });
+  }
+  const std::lock_guard lock(closing_);
+  if (!thread_.joinable()) return;
+  thread_.join();
+  closer_.reset();
+  engine_.reset();
+  coordinator_.reset();
+  network_.reset();
+  reactor_.reset();
 }
 
 Session::~Session() {

@@ -71,6 +71,7 @@ class Session {
   std::unique_ptr<Engine> engine_;
   std::unique_ptr<Actor> closer_;
   std::thread thread_;
+  std::mutex closing_;
   std::shared_ptr<Work> joined_;
   Roster roster_;  // written before joined_ is finished
   int rank_ = -1;

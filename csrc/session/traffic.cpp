@@ -29,6 +29,8 @@ void Engine::submit(std::shared_ptr<Work> work, Request request, std::int64_t no
   for (auto& [peer, theirs] : early_->take_announcements(number))
     if (auto s = hear(peer, number, std::move(theirs)); !s.ok())
       return fail(broke_protocol(s, peer), true);
+  if (const auto told = refusals_.extract(number); !told.empty() && !operation.done())
+    refuse_operation(operation, told.mapped());
 }
 
 Status Engine::hear(int peer, std::uint64_t number, Announcement theirs) {
@@ -45,10 +47,10 @@ Status Engine::hear(int peer, std::uint64_t number, Announcement theirs) {
   if (operation->has_heard(peer)) return wire_error("it announced an operation twice", peer);
   const std::string odd = difference(operation->announcement(), sites_[me], theirs, sites_[them]);
   if (!odd.empty()) {
-    refuse_operation(
-        *operation,
-        "sites differ: " + odd + "; all sites must call the same operations in the same order",
-        peer);
+    refuse_operation(*operation,
+                     refused(operation->title() + " differs between sites: " + odd +
+                                 "; all sites must call the same operations in the same order",
+                             peer));
     return {};
   }
   operation->heard(peer, std::move(theirs));
@@ -59,13 +61,30 @@ Status Engine::hear(int peer, std::uint64_t number, Announcement theirs) {
   return {};
 }
 
-// Every site hears every announcement, so every site refuses; the session goes on with the next
-// operation.
-void Engine::refuse_operation(Operation& operation, const std::string& why, int peer) {
-  for (auto& link : links_)
-    if (link != nullptr) link->detach(operation.number());
-  operation.fail(refused(operation.title() + ": " + why, peer));
+// Ends one operation at every site; the session goes on with the next. The others are told: a site
+// may leave for this before the announcement that differs has reached them all.
+void Engine::refuse_operation(Operation& operation, const Status& why) {
+  for (auto& link : links_) {
+    if (link == nullptr) continue;
+    link->detach(operation.number());
+    if (!link->leaving()) link->control(Kind::abort, operation.number(), to_payload(why));
+  }
+  operation.fail(why);
   progress_ = true;
+}
+
+Status Engine::heed_refusal(std::uint64_t number, Status why) {
+  constexpr std::size_t max_text = 2048;
+  why.text.resize(std::min(why.text.size(), max_text));
+  if (number >= next_operation_) {
+    if (number > next_operation_ + Early::max_operations_ahead)
+      return wire_error("it refused an operation that is too far ahead");
+    refusals_.emplace(number, std::move(why));
+    return {};
+  }
+  if (Operation* operation = find(number); operation != nullptr && !operation->done())
+    refuse_operation(*operation, why);
+  return {};
 }
 
 bool Engine::next(int peer, OutFrame& frame) {
@@ -171,7 +190,7 @@ Status Engine::control(int peer, Message message) {
     case Kind::goodbye:
       return {};
     case Kind::abort:
-      return heed_abort(message.payload);
+      return heed_abort(header, message.payload);
     case Kind::announce:
       break;
     default:
@@ -188,15 +207,17 @@ Status Engine::control(int peer, Message message) {
 
 // Another site's session failed; ours fails for the same reason. It says so to all before it
 // leaves: a site that the news has not reached would take the leaver for the cause.
-Status Engine::heed_abort(ByteView payload) {
+Status Engine::heed_abort(const Header& header, ByteView payload) {
   Reader in(payload);
   const auto code = in.get<std::uint8_t>();
   const auto culprit = in.get<std::int16_t>();
   std::string text = in.get_text();
   if (!in.ended() || code == 0 || code > static_cast<std::uint8_t>(Code::internal_error) ||
-      culprit >= static_cast<int>(sites_.size()))
+      culprit < -1 || culprit >= static_cast<int>(sites_.size()))
     return wire_error("it gave up with a reason that makes no sense");
-  fail({static_cast<Code>(code), culprit, std::move(text)}, true);
+  Status why{static_cast<Code>(code), culprit, std::move(text)};
+  if (header.operation >= first_operation) return heed_refusal(header.operation, std::move(why));
+  fail(why, true);
   return {};
 }
 

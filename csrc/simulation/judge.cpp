@@ -66,7 +66,7 @@ class Judge {
     if (!report.closed) complain(name(site) + " has not closed");
     if (!report.joined.status.ok()) {
       check_failure(site, "joining at " + name(site), report.joined.status, nullptr);
-      check_time("joining at " + name(site), report.joined);
+      check_time("joining at " + name(site), report.joined, true);
     }
     for (std::size_t i = 0; i < report.works.size(); ++i) {
       const WorkReport& work = report.works[i];
@@ -82,7 +82,7 @@ class Judge {
       if (work.status.ok()) continue;
       if (!work.untouched) complain(title(site, i) + " failed, yet wrote to the caller's memory");
       check_failure(site, title(site, i), work.status, &plan_.operations[i]);
-      check_time(title(site, i), work);
+      check_time(title(site, i), work, false);
     }
   }
 
@@ -123,10 +123,10 @@ class Judge {
     return -1;
   }
 
-  void check_time(const std::string& what, const WorkReport& work) {
+  void check_time(const std::string& what, const WorkReport& work, bool joining) {
     std::int64_t patience_ns = plan_.heartbeat_timeout_ns + slack_ns;
     if (slow_to_notice_) patience_ns += plan_.timeout_ns;
-    if (while_joining_) patience_ns += plan_.timeout_ns + dial_within_ns;
+    if (while_joining_ || joining) patience_ns += plan_.timeout_ns + dial_within_ns;
     const std::int64_t others_ns = plan_.begin_ns() + last_submit_ns();
     const std::int64_t cause_ns = std::max({work.begun_ns, last_trouble_ns_, others_ns});
     if (work.ended_ns > cause_ns + patience_ns)

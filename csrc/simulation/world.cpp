@@ -175,7 +175,8 @@ void Site::finished(std::size_t index, const Outcome& outcome) {
 
 // Closes when there is nothing to do any more; returns when to look again.
 std::int64_t Site::go_on(std::int64_t close_after_ns) {
-  if (closing_ || !report_.joined.done) return closing_ ? never_ns : leave_ns_;
+  if (closing_) return never_ns;
+  if (now_ns_ < leave_ns_ && !report_.joined.done) return leave_ns_;
   const bool failed = !report_.joined.status.ok();
   const bool all_begun = failed || works_.size() == plan_.operations.size();
   const bool all_done = all_begun && std::ranges::all_of(works_, [](auto& w) { return w->done(); });
