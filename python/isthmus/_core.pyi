@@ -106,8 +106,7 @@ def decode(
     out: NDArray[np.float32] | None = None,
     implementation: str | None = None,
 ) -> NDArray[np.float32]:
-    """`wire`: a C-contiguous buffer of wire_size(codec, elements) bytes; ValueError for any other.
-    """
+    """`wire`: a C-contiguous buffer of wire_size(codec, elements) bytes; ValueError for any other."""
 
 def decode_add(
     codec: str,
@@ -369,3 +368,8 @@ class Executor:
     def waits_for(self, peer: int) -> bool: ...
     def output(self) -> NDArray[np.float32]:
         """A copy of the output as it stands."""
+
+# For `python -m isthmus.simulation` and its tests: whole sites in the simulator.
+
+def simulate(seed: int, **settings: Any) -> dict[str, Any]:
+    """A world drawn by the seed, run to its end and judged; csrc/simulation."""
