@@ -368,3 +368,8 @@ class Executor:
     def waits_for(self, peer: int) -> bool: ...
     def output(self) -> NDArray[np.float32]:
         """A copy of the output as it stands."""
+
+# For `python -m isthmus.simulation` and its tests: whole sites in the simulator.
+
+def simulate(seed: int, **settings: Any) -> dict[str, Any]:
+    """A world drawn by the seed, run to its end and judged; csrc/simulation."""
