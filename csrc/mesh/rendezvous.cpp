@@ -16,7 +16,7 @@ std::string seconds(std::int64_t duration_ns) {
   std::array<char, 32> out;
   const double value = static_cast<double>(duration_ns) / static_cast<double>(second_ns);
   const auto end =
-      std::to_chars(out.data(), out.data() + out.size(), value, std::chars_format::general, 4);
+      std::to_chars(out.data(), out.data() + out.size(), value, std::chars_format::general, 3);
   return std::string(out.data(), end.ptr) + " s";
 }
 
