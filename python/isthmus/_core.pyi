@@ -106,7 +106,7 @@ def decode(
     out: NDArray[np.float32] | None = None,
     implementation: str | None = None,
 ) -> NDArray[np.float32]:
-    """`wire`: a C-contiguous buffer of wire_size(codec, elements) bytes; ValueError for any other."""
+    """`wire`: a C-contiguous buffer of wire_size(codec, elements) bytes; else a ValueError."""
 
 def decode_add(
     codec: str,
