@@ -45,11 +45,10 @@ demo: $(ready)
 
 # The first import rebuilds the native module; then no process of a test has to look again.
 built: $(ready)
-	$(PY) -c 'import isthmus'
+	$(PY) -c 'import isthmus._core'
 
 test: built
-	SKBUILD_EDITABLE_SKIP=$(CURDIR)/build/editable-$$($(PY) -c 'import sys; print(sys.implementation.cache_tag)') \
-	  $(PY) -m pytest $(PYTEST_ARGS)
+	$(PY) -m pytest $(PYTEST_ARGS)
 
 tidy: built
 	git ls-files 'csrc/*.[ch]pp' 'kernels/*.[ch]pp' | xargs -r clang-format --dry-run -Werror

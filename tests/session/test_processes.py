@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import isthmus
 import numpy as np
@@ -145,7 +146,7 @@ def test_strangers_at_the_port_of_a_session_change_nothing(coordinator: str) -> 
     aws, gcp = pair(coordinator)
     ports = {
         int(line.split()[1].split(":")[1], 16)
-        for line in open("/proc/self/net/tcp").read().splitlines()[1:]
+        for line in Path("/proc/self/net/tcp").read_text().splitlines()[1:]
         if line.split()[3] == "0A"
     }
     mine = [port for port in ports if listens_here(port)]
@@ -171,7 +172,7 @@ def listens_here(port: int) -> bool:
     """Whether this very process listens at `port`."""
     inodes = {
         line.split()[9]
-        for line in open("/proc/self/net/tcp").read().splitlines()[1:]
+        for line in Path("/proc/self/net/tcp").read_text().splitlines()[1:]
         if line.split()[3] == "0A" and int(line.split()[1].split(":")[1], 16) == port
     }
     for number in os.listdir("/proc/self/fd"):
