@@ -107,7 +107,6 @@ def decode(
     implementation: str | None = None,
 ) -> NDArray[np.float32]:
     """`wire`: C-contiguous, wire_size(codec, elements) bytes; ValueError for any other."""
-    """`wire`: a C-contiguous buffer of wire_size(codec, elements) bytes; else a ValueError."""
 
 def decode_add(
     codec: str,
