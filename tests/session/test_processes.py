@@ -19,8 +19,9 @@ from isthmus import _core
 
 # A site of its own process: joins, then does what it is told, and prints how that ended.
 SITE = """
-import sys, time
+import signal, sys, time
 import numpy as np, isthmus
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job's is ignored
 rendezvous, site, sites, what = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
 session = isthmus.join(rendezvous, site, sites, listen="127.0.0.1:0", heartbeat=2.0)
 print("joined", flush=True)
