@@ -28,7 +28,9 @@ std::int64_t to_ns(double seconds) {
 // Waits without the GIL and lets signal handlers run in between. False: `seconds` are over.
 bool wait_for(const Work& work, std::optional<double> seconds) {
   const SteadyClock clock;
-  const std::int64_t end = seconds ? clock.now_ns() + to_ns(*seconds) : never_ns;
+  constexpr double for_ever = 1e9;
+  const std::int64_t end =
+      seconds && *seconds < for_ever ? clock.now_ns() + to_ns(*seconds) : never_ns;
   while (true) {
     bool done = false;
     {

@@ -7,6 +7,7 @@ namespace {
 
 // A pump moves at most so much a stream before others have their turn.
 constexpr std::size_t budget_bytes = 4 << 20;
+constexpr int control_frames_a_turn = 256;
 constexpr int heartbeats_a_timeout = 4;
 
 std::string seconds_text(std::int64_t ns) {
@@ -65,7 +66,11 @@ std::int64_t Link::deadline_ns() const {
 }
 
 Status Link::read_control(Traffic& traffic) {
-  while (!control_ended_) {
+  for (int frames = 0; !control_ended_; ++frames) {
+    if (frames == control_frames_a_turn) {
+      more_ = true;
+      return {};
+    }
     const std::uint64_t before = control_.bytes_received();
     auto message = control_.receive();
     heard_ = heard_ || control_.bytes_received() != before;
@@ -120,7 +125,7 @@ Status Link::take(DataStream& data, std::size_t bytes, Traffic& traffic) {
     data.header.reset();
     data.got = 0;
     ++stats_.frames_received;
-    if (auto s = traffic.arrived(options_.peer, done); !s.ok()) return s;
+    if (auto s = traffic.arrived(options_.peer, done, data.payload); !s.ok()) return s;
   }
   data.got += bytes;
   if (data.got < header_bytes) return {};

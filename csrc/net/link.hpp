@@ -34,7 +34,7 @@ class Traffic {
   virtual void sent(int peer, const OutFrame& frame) = 0;
   // Where the payload of a data frame goes; exactly header.length bytes, valid until arrived().
   virtual Result<ByteSpan> place(int peer, const Header& header) = 0;
-  virtual Status arrived(int peer, const Header& header) = 0;
+  virtual Status arrived(int peer, const Header& header, ByteSpan payload) = 0;
   virtual Status control(int peer, Message message) = 0;
 };
 

@@ -1,19 +1,34 @@
 #include "session/early.hpp"
 
+#include <algorithm>
+
 namespace isthmus {
+namespace {
+
+// A slice takes memory beside its payload.
+std::uint64_t cost(const Header& header) {
+  return std::max<std::uint64_t>(header.length, 1024);
+}
+
+}  // namespace
+
+bool Early::holds(int peer, const Header& header, const std::byte* place) const {
+  const auto found = slices_.find(key(peer, header));
+  return found != slices_.end() && found->second.bytes.get() == place;
+}
 
 Result<ByteSpan> Early::place(int peer, const Header& header) {
   auto& kept = bytes_[static_cast<std::size_t>(peer)];
-  if (kept + header.length > window_bytes)
+  if (kept + cost(header) > limit_bytes)
     return wire_error(
-        "it sent more than " + std::to_string(window_bytes >> 20) + " MiB ahead of our operations",
+        "it sent more than " + std::to_string(limit_bytes >> 20) + " MiB ahead of our operations",
         peer);
   Slice slice{.peer = peer, .header = header, .bytes = nullptr, .whole = false};
   slice.bytes = std::make_unique_for_overwrite<std::byte[]>(header.length);
   const ByteSpan place(slice.bytes.get(), header.length);
   if (!slices_.emplace(key(peer, header), std::move(slice)).second)
     return wire_error("it sent a slice twice", peer);
-  kept += header.length;
+  kept += cost(header);
   return place;
 }
 
@@ -23,7 +38,7 @@ void Early::arrived(int peer, const Header& header) {
 
 Status Early::announce(int peer, std::uint64_t operation, Announcement announcement) {
   auto& kept = bytes_[static_cast<std::size_t>(peer)];
-  if (kept + announcement.payload.size() > window_bytes)
+  if (kept + announcement.payload.size() > limit_bytes)
     return wire_error("its announcements are too far ahead of our operations", peer);
   kept += announcement.payload.size();
   if (!announcements_[operation].emplace(peer, std::move(announcement)).second)
@@ -37,7 +52,7 @@ std::vector<Early::Slice> Early::take_slices(int peer, std::uint64_t operation) 
   while (it != slices_.end() && std::get<0>(it->first) == operation &&
          std::get<1>(it->first) == peer) {
     if (it->second.whole) {
-      bytes_[static_cast<std::size_t>(it->second.peer)] -= it->second.header.length;
+      bytes_[static_cast<std::size_t>(it->second.peer)] -= cost(it->second.header);
       taken.push_back(std::move(it->second));
       it = slices_.erase(it);
     } else {
@@ -49,7 +64,7 @@ std::vector<Early::Slice> Early::take_slices(int peer, std::uint64_t operation) 
 
 Early::Slice Early::take(int peer, const Header& header) {
   auto node = slices_.extract(key(peer, header));
-  bytes_[static_cast<std::size_t>(peer)] -= header.length;
+  bytes_[static_cast<std::size_t>(peer)] -= cost(header);
   return std::move(node.mapped());
 }
 

@@ -18,13 +18,16 @@ namespace isthmus {
 class Early {
  public:
   static constexpr std::uint64_t window_bytes = 64 << 20;
+  // The receiver's limit is wider: it counts a little longer than the sender, small slices at what
+  // they cost, and announcements.
+  static constexpr std::uint64_t limit_bytes = 3 * window_bytes;
   static constexpr std::uint64_t max_operations_ahead = 4096;
 
   explicit Early(int world) : bytes_(static_cast<std::size_t>(world)) {}
 
   Result<ByteSpan> place(int peer, const Header& header);
-  // True if this slice was placed here.
-  bool holds(int peer, const Header& header) const { return slices_.contains(key(peer, header)); }
+  // True if this slice was placed here, and just at `place`: a peer may lie and send it twice.
+  bool holds(int peer, const Header& header, const std::byte* place) const;
   void arrived(int peer, const Header& header);
 
   Status announce(int peer, std::uint64_t operation, Announcement announcement);

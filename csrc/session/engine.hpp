@@ -63,7 +63,7 @@ class Engine final : public Actor, private Traffic {
   bool next(int peer, OutFrame& frame) override;
   void sent(int peer, const OutFrame& frame) override;
   Result<ByteSpan> place(int peer, const Header& header) override;
-  Status arrived(int peer, const Header& header) override;
+  Status arrived(int peer, const Header& header, ByteSpan payload) override;
   Status control(int peer, Message message) override;
 
   void step_joining(std::int64_t now_ns);

@@ -195,7 +195,7 @@ Session::~Session() {
   }
   // A forked child: the thread is not here and the sockets are the parent's. Forget them,
   // untouched.
-  thread_.detach();
+  if (thread_.joinable()) thread_.detach();
   (void)closer_.release();
   (void)engine_.release();
   (void)coordinator_.release();

@@ -148,12 +148,12 @@ Result<ByteSpan> Engine::place(int peer, const Header& header) {
   return place;
 }
 
-Status Engine::arrived(int peer, const Header& header) {
+Status Engine::arrived(int peer, const Header& header, ByteSpan payload) {
   progress_ = true;
   progress_ns_ = now_ns_;
   if (!failed_.ok()) return {};
   Operation* operation = find(header.operation);
-  if (early_->holds(peer, header)) {
+  if (early_->holds(peer, header, payload.data())) {
     const bool open = operation != nullptr && !operation->failed();
     if (header.operation >= next_operation_ || (open && !operation->has_heard(peer))) {
       early_->arrived(peer, header);

@@ -39,7 +39,7 @@ class Session:
             sites=settings.sites,
             run=settings.run,
             serve=settings.serve,
-            listen=str(settings.listen or ""),
+            listen=str(settings.listen or "0.0.0.0:0"),
             advertise=str(settings.advertise or ""),
             streams=settings.streams,
             timeout=settings.timeout,

@@ -87,21 +87,28 @@ class Completions:
         self._lock = threading.Lock()
         self._wanted: dict[int, list[Callable[[], None]]] = {}
         self._thread: threading.Thread | None = None
+        self._ended = False
 
     def add(self, work: _core.Work, call: Callable[[], None]) -> None:
         with self._lock:
-            self._wanted.setdefault(work.operation, []).append(call)
-            if self._thread is None:
+            ended = self._ended
+            if not ended:
+                self._wanted.setdefault(work.operation, []).append(call)
+            if self._thread is None and not ended:
                 # A daemon only so that a forgotten close() cannot keep the process from its
                 # exit handlers; they close the session, which joins the thread.
                 self._thread = threading.Thread(target=self._run, name="isthmus-done", daemon=True)
                 self._thread.start()
-        work.notify()
+        if ended:  # the session is closed, and every work of it is done
+            call()
+        else:
+            work.notify()
 
     def _run(self) -> None:
         while (work := self._native.next_completion()) is not None:
             self._call(work.operation)
         with self._lock:
+            self._ended = True
             left = list(self._wanted)
         for operation in left:
             self._call(operation)

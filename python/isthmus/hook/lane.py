@@ -87,6 +87,7 @@ class Lane:
             if not self._site_broken:
                 item.reducing = self._site.start_reduce(item.flat)
             if self._side is not None:
+                item.flat.record_stream(self._side)
                 item.computed = torch.cuda.Event()  # type: ignore[no-untyped-call]
                 item.computed.record()
             self._reducing.put(item)
