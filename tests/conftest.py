@@ -1,5 +1,7 @@
 """What all tests share: tests that need the WAN emulator are skipped aloud where it cannot run."""
 
+import signal
+
 import pytest
 
 
@@ -13,3 +15,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if reason:
         for item in wan:
             item.add_marker(pytest.mark.skip(reason=reason))
+
+
+# A suite started in the background inherits an ignored SIGINT, and would hand it to its children.
+signal.signal(signal.SIGINT, signal.default_int_handler)
