@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -21,6 +19,7 @@ from typing import Any
 
 import numpy as np
 from isthmus import _core
+from results import machine
 
 
 def best_seconds(action: Callable[[], object], repeats: int) -> float:
@@ -74,25 +73,6 @@ def measure(elements: int, repeats: int) -> list[dict[str, Any]]:
                     }
                 )
     return rows
-
-
-def machine() -> dict[str, str]:
-    """What the figures belong to: processor and commit."""
-    model = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                model = line.partition(":")[2].strip()
-                break
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"],
-        cwd=Path(__file__).parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return {"processor": model, "commit": commit.stdout.strip() or "unknown"}
 
 
 def main() -> int:

@@ -91,3 +91,5 @@ def test_after_ctrl_c_no_process_is_left(tmp_path: Path) -> None:
     finally:
         demo.kill()
         demo.wait()
+        for process in ours(out):
+            os.kill(process, signal.SIGKILL)
