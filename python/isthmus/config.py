@@ -35,7 +35,7 @@ class JoinSettings:
     sites: int
     run: str
     serve: bool
-    listen: Address | None
+    listen: Address
     advertise: Address | None
     streams: int  # 0: isthmus chooses
     timeout: float
@@ -124,6 +124,11 @@ class _Source:
         return value
 
 
+def is_private(host: str) -> bool:
+    """Whether bytes for this address stay on the machine."""
+    return host in ("localhost", "::1") or host.startswith("127.")
+
+
 def join_settings(
     *,
     rendezvous: str | None = None,
@@ -145,13 +150,16 @@ def join_settings(
     count = source.integer("sites", sites, least=1, most=max_sites)
     assert count is not None
     run_name, run_what = source.text("run", run)
+    rendezvous_address = parse_address(*meeting, any_port=False)
+    # Sites that meet on the loopback are all on this machine, and nobody else need reach them.
+    anywhere = Address("127.0.0.1" if is_private(rendezvous_address.host) else "0.0.0.0", 0)
     settings = JoinSettings(
-        rendezvous=parse_address(*meeting, any_port=False),
+        rendezvous=rendezvous_address,
         site=source.name("site", *site_name),
         sites=count,
         run=source.name("run", run_name or "default", run_what),
         serve=source.flag("serve", serve),
-        listen=source.address("listen", listen, any_port=True),
+        listen=source.address("listen", listen, any_port=True) or anywhere,
         advertise=source.address("advertise", advertise, any_port=True),
         streams=source.integer("streams", streams, least=1, most=max_streams) or 0,
         timeout=source.seconds("timeout", timeout, 60.0),

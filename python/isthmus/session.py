@@ -39,7 +39,7 @@ class Session:
             sites=settings.sites,
             run=settings.run,
             serve=settings.serve,
-            listen=str(settings.listen or "0.0.0.0:0"),
+            listen=str(settings.listen),
             advertise=str(settings.advertise or ""),
             streams=settings.streams,
             timeout=settings.timeout,
@@ -254,7 +254,7 @@ def join(
 
     rendezvous: the coordinator's "host:port". site: this site's name, unique in the run. sites:
     how many take part. run: the run's name ("default"). serve: this site runs the coordinator, at
-    `rendezvous`. listen: where this site takes connections ("0.0.0.0:0"). advertise: what the
+    `rendezvous`. listen: where this site takes connections (any free port). advertise: what the
     others dial, if that is another address. streams: TCP streams per peer. timeout: seconds for
     joining, and for each operation (60). heartbeat: seconds of silence after which a peer is lost
     (5).
@@ -305,15 +305,10 @@ def _warn_if_exposed(settings: config.JoinSettings) -> None:
     if settings.emulated:
         return
     for address in (settings.rendezvous, settings.listen, settings.advertise):
-        if address is not None and not is_private(address.host):
+        if address is not None and not config.is_private(address.host):
             warnings.warn(
                 f"isthmus: traffic with {address} is NOT encrypted and peers are NOT "
                 "authenticated; run it inside a VPN such as WireGuard",
                 stacklevel=4,
             )
             return
-
-
-def is_private(host: str) -> bool:
-    """Whether bytes for this address stay on the machine."""
-    return host in ("localhost", "::1") or host.startswith("127.")

@@ -100,7 +100,7 @@ def pair(rendezvous: str) -> tuple[isthmus.Session, isthmus.Session]:
     joined: dict[str, isthmus.Session] = {}
 
     def join(site: str) -> None:
-        joined[site] = isthmus.join(rendezvous, site, 2, listen="127.0.0.1:0")
+        joined[site] = isthmus.join(rendezvous, site, 2)  # listens by default
 
     threads = [threading.Thread(target=join, args=(site,)) for site in ("aws", "gcp")]
     for thread in threads:

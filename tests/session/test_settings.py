@@ -16,7 +16,8 @@ def test_variables_alone_are_enough_and_the_rest_has_defaults() -> None:
     settings = join_settings(environment=_good)
     assert settings.rendezvous == Address("10.0.0.1", 29600)
     assert (settings.site, settings.sites, settings.run) == ("aws", 3, "default")
-    assert (settings.serve, settings.listen, settings.advertise) == (False, None, None)
+    assert (settings.serve, settings.advertise) == (False, None)
+    assert settings.listen == Address("0.0.0.0", 0)
     assert (settings.streams, settings.timeout, settings.heartbeat) == (0, 60.0, 5.0)
 
 
@@ -82,6 +83,11 @@ def test_a_bad_argument_is_named_as_an_argument() -> None:
         join_settings(timeout=-2, environment=_good)
     with pytest.raises(Refused, match=r"sites \(argument\) is 'True'"):
         join_settings(sites=True, environment=_good)
+
+
+def test_sites_that_meet_on_the_loopback_listen_there_alone() -> None:
+    settings = join_settings(environment=_good | {"ISTHMUS_RENDEZVOUS": "127.0.0.1:29600"})
+    assert settings.listen == Address("127.0.0.1", 0)
 
 
 def test_port_0_is_for_listening() -> None:
