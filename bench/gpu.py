@@ -49,7 +49,7 @@ def check(codec: str, x: Any, weight: float, total: Any, name: str) -> list[str]
     kernels, reference = codecs.device(codec), codecs.reference(codec)
     wire = reference.encode(x)
     expected = total.copy()
-    codecs.decode_add(codec, wire, weight, expected)
+    codecs.reference(codec).decode_add(wire, weight, expected)
 
     made = kernels.encode(torch.from_numpy(x.copy()).cuda())
     decoded = kernels.decode(torch.from_numpy(wire.copy()).cuda(), x.size)

@@ -21,13 +21,18 @@ namespace {
 
 namespace py = pybind11;
 using codecs::Codec;
+using codecs::Dither;
+using codecs::Feedback;
 using codecs::Isa;
+using codecs::ResidualType;
+using OptionalArray = std::optional<py::array>;
 using OptionalName = std::optional<std::string>;
 
 constexpr std::uint64_t most_elements = std::uint64_t{1} << 48;
 
 constexpr std::pair<std::string_view, Isa> implementations[] = {{"portable", Isa::portable},
-                                                                {"avx2", Isa::avx2}};
+                                                                {"avx2", Isa::avx2},
+                                                                {"avx512", Isa::avx512}};
 
 std::vector<std::string> offered() {
   std::vector<std::string> names;
@@ -96,15 +101,15 @@ void check_writeable(const py::array& array, const char* what) {
   if (!array.writeable()) throw py::value_error(std::string(what) + " must be writeable");
 }
 
-std::uint64_t wire_size(const Codec& codec, std::uint64_t elements) {
+std::uint64_t wire_bytes(const Codec& codec, std::uint64_t elements) {
   if (elements > most_elements) {
     throw py::value_error(std::to_string(elements) + " elements are too many for a wire");
   }
-  return codec.wire_size(elements);
+  return codecs::wire_size(codec, elements);
 }
 
 void check_wire(const Codec& codec, std::uint64_t bytes, std::uint64_t elements) {
-  const std::uint64_t expected = wire_size(codec, elements);
+  const std::uint64_t expected = wire_bytes(codec, elements);
   if (bytes == expected) return;
   throw py::value_error("a " + std::string(codec.name) + " wire of " + std::to_string(elements) +
                         " elements has " + std::to_string(expected) + " bytes, not " +
@@ -123,22 +128,87 @@ std::span<float> writeable_floats(py::array& array) {
   return {static_cast<float*>(array.mutable_data()), static_cast<std::size_t>(array.size())};
 }
 
+void check_bytes(const py::array& array, const char* what) {
+  if (!array.dtype().equal(py::dtype::of<std::uint8_t>())) {
+    throw py::type_error(std::string(what) + " must be uint8, not " + shown(array));
+  }
+  if ((array.flags() & py::array::c_style) == 0) {
+    throw py::value_error(std::string(what) + " must be C-contiguous");
+  }
+}
+
+ResidualType residual_type(const py::array& array, const char* what, py::ssize_t elements) {
+  const bool wide = array.dtype().equal(py::dtype::of<float>());
+  if (!wide && !array.dtype().equal(py::dtype::of<std::uint16_t>())) {
+    throw py::type_error(std::string(what) + " must be float32, or bfloat16 as uint16, not " +
+                         shown(array));
+  }
+  if ((array.flags() & py::array::c_style) == 0) {
+    throw py::value_error(std::string(what) + " must be C-contiguous");
+  }
+  if (array.size() != elements) {
+    throw py::value_error(std::string(what) + " has " + std::to_string(array.size()) +
+                          " elements, not " + std::to_string(elements));
+  }
+  return wide ? ResidualType::f32 : ResidualType::bf16;
+}
+
+// (key, step, bucket, stream) or (key, step, bucket, stream, group).
+Dither dither_of(const Codec& codec, const py::tuple& place) {
+  if (!codec.dithers) {
+    throw py::value_error("codec '" + std::string(codec.name) + "' has no stochastic rounding");
+  }
+  if (place.size() != 4 && place.size() != 5) {
+    throw py::value_error("dither is (key, step, bucket, stream) or (..., group)");
+  }
+  const auto word = [&place](std::size_t i) { return place[i].cast<std::uint32_t>(); };
+  return {.key = place[0].cast<std::uint64_t>(),
+          .group = place.size() == 5 ? word(4) : 0,
+          .step = word(1),
+          .bucket = word(2),
+          .stream = word(3)};
+}
+
+Feedback feedback_of(const Codec& codec, py::ssize_t elements, const OptionalArray& residual,
+                     py::array& next, float beta) {
+  if (!codec.feedback) {
+    throw py::value_error("codec '" + std::string(codec.name) + "' takes no error feedback");
+  }
+  Feedback feedback{.now = nullptr, .next = nullptr, .beta = beta};
+  feedback.type = residual_type(next, "next_residual", elements);
+  check_writeable(next, "next_residual");
+  feedback.next = static_cast<std::byte*>(next.mutable_data());
+  if (residual) {
+    if (residual_type(*residual, "residual", elements) != feedback.type) {
+      throw py::type_error("residual and next_residual must have the same dtype");
+    }
+    feedback.now = static_cast<const std::byte*>(residual->data());
+  }
+  return feedback;
+}
+
 py::array encode(const std::string& name, const py::array& x, std::optional<py::array> out,
-                 const OptionalName& implementation) {
+                 const OptionalArray& residual, std::optional<py::array> next, float beta,
+                 const std::optional<py::tuple>& place, const OptionalName& implementation) {
   const Codec& codec = named(name, implementation);
   check_floats(x, "x");
-  const std::uint64_t bytes = wire_size(codec, static_cast<std::uint64_t>(x.size()));
+  const auto elements = static_cast<std::uint64_t>(x.size());
+  const std::uint64_t bytes = wire_bytes(codec, elements);
   if (!out) out = py::array_t<std::uint8_t>(static_cast<py::ssize_t>(bytes));
-  if (!out->dtype().equal(py::dtype::of<std::uint8_t>())) {
-    throw py::type_error("out must be uint8, not " + shown(*out));
-  }
-  if ((out->flags() & py::array::c_style) == 0) throw py::value_error("out must be C-contiguous");
+  check_bytes(*out, "out");
   check_writeable(*out, "out");
-  check_wire(codec, static_cast<std::uint64_t>(out->size()), static_cast<std::uint64_t>(x.size()));
+  check_wire(codec, static_cast<std::uint64_t>(out->size()), elements);
+  if (residual && !next) throw py::value_error("residual needs next_residual");
+  const Feedback feedback =
+      next ? feedback_of(codec, x.size(), residual, *next, beta) : Feedback{nullptr, nullptr};
+  const Dither dither = place ? dither_of(codec, *place) : Dither{};
+  const codecs::Source source{.values = floats(x).data(),
+                              .feedback = next ? &feedback : nullptr,
+                              .dither = place ? &dither : nullptr};
   const std::span<std::byte> wire(static_cast<std::byte*>(out->mutable_data()), bytes);
   {
     const py::gil_scoped_release released;
-    codec.encode(floats(x), wire);
+    codecs::encode(codec, source, elements, wire);
   }
   return *out;
 }
@@ -159,7 +229,7 @@ py::array decode(const std::string& name, const py::object& wire, std::uint64_t 
   {
     const std::span<float> to = writeable_floats(*out);
     const py::gil_scoped_release released;
-    well_formed = codec.decode(bytes.get(), to);
+    well_formed = codecs::decode(codec, bytes.get(), to);
   }
   check_form(codec, well_formed);
   return *out;
@@ -176,7 +246,7 @@ void decode_add(const std::string& name, const py::object& wire, float weight, p
   {
     const std::span<float> sum = writeable_floats(total);
     const py::gil_scoped_release released;
-    well_formed = codec.decode_add(bytes.get(), weight, sum);
+    well_formed = codecs::decode_add(codec, bytes.get(), weight, sum);
   }
   check_form(codec, well_formed);
 }
@@ -186,18 +256,19 @@ using Ranges = std::vector<std::pair<std::uint64_t, std::uint64_t>>;
 Ranges pieces(const std::string& name, std::uint64_t elements, std::uint64_t begin,
               std::uint64_t count) {
   const Codec& codec = named(name);
-  wire_size(codec, elements);
+  wire_bytes(codec, elements);
   if (begin > elements || count > elements - begin) {
     throw py::value_error("the range [" + std::to_string(begin) + ", +" + std::to_string(count) +
                           ") is not within " + std::to_string(elements) + " elements");
   }
   const std::uint64_t end = begin + count;
-  if (begin % codec.block != 0 || (end % codec.block != 0 && end != elements)) {
-    throw py::value_error("a range of a " + name + " wire is whole blocks of " +
-                          std::to_string(codec.block) + " elements");
+  const std::uint32_t granule = codecs::granule(codec);
+  if (begin % granule != 0 || (end % granule != 0 && end != elements)) {
+    throw py::value_error("a range of a " + name + " wire is a multiple of " +
+                          std::to_string(granule) + " elements");
   }
   std::array<codecs::Piece, codecs::max_sections> out;
-  const int n = codec.pieces(elements, begin, count, out);
+  const int n = codecs::pieces(codec, elements, begin, count, out);
   Ranges ranges;
   for (const codecs::Piece& piece : std::span(out).first(static_cast<std::size_t>(n))) {
     ranges.emplace_back(piece.offset, piece.bytes);
@@ -210,8 +281,10 @@ py::list codec_table() {
   py::list rows;
   for (const Codec& codec : codecs::all()) {
     rows.append(py::dict("name"_a = std::string(codec.name), "id"_a = static_cast<int>(codec.id),
-                         "block"_a = codec.block, "recodable"_a = codec.recodable,
-                         "identity"_a = codec.identity));
+                         "variant"_a = static_cast<int>(codec.variant), "block"_a = codec.block,
+                         "granule"_a = codecs::granule(codec), "recodable"_a = codec.recodable,
+                         "identity"_a = codec.identity, "feedback"_a = codec.feedback,
+                         "dithers"_a = codec.dithers));
   }
   return rows;
 }
@@ -221,8 +294,8 @@ py::list codec_table() {
 void register_codec(py::module_& m) {
   using py::literals::operator""_a;
   const py::none none;
-  m.def("encode", &encode, "codec"_a, "x"_a, py::kw_only(), "out"_a = none,
-        "implementation"_a = none);
+  m.def("encode", &encode, "codec"_a, "x"_a, py::kw_only(), "out"_a = none, "residual"_a = none,
+        "next_residual"_a = none, "beta"_a = 1.0F, "dither"_a = none, "implementation"_a = none);
   m.def("decode", &decode, "codec"_a, "wire"_a, "elements"_a, py::kw_only(), "out"_a = none,
         "implementation"_a = none);
   m.def("decode_add", &decode_add, "codec"_a, "wire"_a, "weight"_a, "total"_a, py::kw_only(),
@@ -230,7 +303,7 @@ void register_codec(py::module_& m) {
   m.def(
       "wire_size",
       [](const std::string& codec, std::uint64_t elements) {
-        return wire_size(named(codec), elements);
+        return wire_bytes(named(codec), elements);
       },
       "codec"_a, "elements"_a);
   m.def("pieces", &pieces, "codec"_a, "elements"_a, "begin"_a, "count"_a);

@@ -94,7 +94,7 @@ class Driven {
     require(job.slice_elements > 0 && job.slice_elements % job.up->block == 0 &&
                 job.slice_elements % job.down->block == 0,
             "slice_elements must be a multiple of the codecs' blocks");
-    require(input_.size() == job.up->wire_size(job.elements), "the wire has the wrong size");
+    require(input_.size() == codecs::wire_size(*job.up, job.elements), "the wire has the wrong size");
     require(weights_.empty() || weights_.size() == static_cast<std::size_t>(job.world),
             "expected one weight a rank, or none");
     const std::uint32_t block = std::lcm(job.up->block, job.down->block);

@@ -147,10 +147,10 @@ class BoundSession {
                     .layout = layout};
     if (in.size == 0 || out.size() == 0)
       raise(refused("there is nothing to reduce: the array is empty"));
-    if (request.input.size() != request.up->wire_size(request.elements))
+    if (request.input.size() != codecs::wire_size(*request.up, request.elements))
       raise(refused("wire has " + std::to_string(request.input.size()) + " bytes; " + up + " of " +
                     std::to_string(request.elements) + " elements has " +
-                    std::to_string(request.up->wire_size(request.elements))));
+                    std::to_string(codecs::wire_size(*request.up, request.elements))));
     if (!(weight >= 0) || weight > 1e30f)
       raise(refused("weight must be a number of zero or more, not " + std::to_string(weight)));
     request.algorithm = algorithm_named(

@@ -27,41 +27,26 @@ void divide(std::span<float> values, float divisor) {
   for (float& value : values) value /= divisor;
 }
 
-// A codec with several sections is read a whole wire at a time.
-bool one_section(const codecs::Codec& codec, std::uint64_t elements) {
-  std::array<codecs::Piece, codecs::max_sections> pieces;
-  return run_elements % codec.block == 0 && elements > run_elements &&
-         codec.pieces(elements, 0, run_elements, pieces) == 1;
-}
-
-ByteView wire_of_run(const codecs::Codec& codec, ByteView wire, std::uint64_t elements,
-                     std::uint64_t begin, std::uint64_t count) {
-  if (count == elements) return wire;
-  std::array<codecs::Piece, codecs::max_sections> pieces;
-  codec.pieces(elements, begin, count, pieces);
-  return wire.subspan(pieces[0].offset, pieces[0].bytes);
-}
-
-bool add(const codecs::Codec& codec, ByteView wire, float weight, bool first,
-         std::span<float> sum) {
-  if (!first) return codec.decode_add(wire, weight, sum);
-  const bool in_place = wire.data() == std::as_bytes(sum).data();
-  if (!in_place && !codec.decode(wire, sum)) return false;
-  if (weight != 1.0F) multiply(sum, weight);
-  return true;
+void add(const Addend& addend, const codecs::Codec& codec, std::size_t elements, std::size_t begin,
+         bool first, std::span<float> run) {
+  if (!first) {
+    return codecs::decode_add_part(codec, addend.wire, elements, begin, addend.weight, run);
+  }
+  codecs::decode_part(codec, addend.wire, elements, begin, run);
+  if (addend.weight != 1.0F) multiply(run, addend.weight);
 }
 
 }  // namespace
 
 int accumulate(const Accumulation& work, std::span<float> sum) {
   const codecs::Codec& codec = *work.codec;
-  const std::size_t step = one_section(codec, sum.size()) ? run_elements : sum.size();
-  for (std::size_t begin = 0; begin < sum.size(); begin += step) {
-    const std::span<float> run = sum.subspan(begin, std::min(step, sum.size() - begin));
+  for (std::size_t i = 0; i < work.addends.size(); ++i) {
+    if (!codecs::valid(codec, work.addends[i].wire, sum.size())) return static_cast<int>(i);
+  }
+  for (std::size_t begin = 0; begin < sum.size(); begin += run_elements) {
+    const std::span<float> run = sum.subspan(begin, std::min(run_elements, sum.size() - begin));
     for (std::size_t i = 0; i < work.addends.size(); ++i) {
-      const Addend& addend = work.addends[i];
-      const ByteView wire = wire_of_run(codec, addend.wire, sum.size(), begin, run.size());
-      if (!add(codec, wire, addend.weight, work.begins && i == 0, run)) return static_cast<int>(i);
+      add(work.addends[i], codec, sum.size(), begin, work.begins && i == 0, run);
     }
     if (work.divisor != 1.0F) divide(run, work.divisor);
   }

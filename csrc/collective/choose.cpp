@@ -22,7 +22,7 @@ Algorithm choose(const Choice& choice) {
   if (!choice.up->recodable || !choice.down->recodable) return Algorithm::gather;
   const auto peers = static_cast<std::uint64_t>(choice.world - 1);
   // Divided, so that no size overflows.
-  if (choice.up->wire_size(choice.elements) <= gather_limit_bytes / peers) return Algorithm::gather;
+  if (codecs::wire_size(*choice.up, choice.elements) <= gather_limit_bytes / peers) return Algorithm::gather;
   // Between two sites both send the same bytes. A lossless codec then saves half of the adding with
   // `direct`, whose second delay hides behind the bytes; a lossy one saves a rounding with
   // `gather`.

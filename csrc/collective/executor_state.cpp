@@ -18,7 +18,7 @@ std::size_t index(int value) {
 
 std::uint64_t slice_buffer_bytes(const Job& job) {
   const std::uint64_t elements = std::min<std::uint64_t>(job.elements, job.slice_elements);
-  return std::max(job.up->wire_size(elements), job.down->wire_size(elements));
+  return std::max(codecs::wire_size(*job.up, elements), codecs::wire_size(*job.down, elements));
 }
 
 // How every refusal of a slice begins.
@@ -40,7 +40,7 @@ Executor::State::State(Job job, ByteView input, std::span<float> output)
   ISTHMUS_CHECK(job_.slice_elements > 0 && job_.slice_elements % job_.up->block == 0 &&
                 job_.slice_elements % job_.down->block == 0);
   ISTHMUS_CHECK(output_.size() == job_.elements);
-  ISTHMUS_CHECK(input_.size() == job_.up->wire_size(job_.elements));
+  ISTHMUS_CHECK(input_.size() == codecs::wire_size(*job_.up, job_.elements));
   add_receives();
   add_sums();
   add_sends();
@@ -164,7 +164,7 @@ OutSlice Executor::State::out_slice(int number, std::size_t slice) const {
 
 void Executor::State::fill_from_input(Span span, OutSlice& out) const {
   std::array<codecs::Piece, codecs::max_sections> pieces;
-  out.pieces = job_.up->pieces(job_.elements, span.begin, span.count, pieces);
+  out.pieces = codecs::pieces(*job_.up, job_.elements, span.begin, span.count, pieces);
   for (std::size_t i = 0; i < index(out.pieces); ++i) {
     out.bytes[i] = input_.subspan(pieces[i].offset, pieces[i].bytes);
   }
@@ -260,7 +260,7 @@ Status Executor::State::take_result(Incoming& incoming, std::size_t position) {
   const Span span = slice_of(incoming.what.span, position);
   if (!incoming.in_output) {
     const ByteView wire(slice.buffer.get(), wire_bytes(*incoming.codec, span));
-    if (!incoming.codec->decode(wire, output_of(span))) {
+    if (!codecs::decode(*incoming.codec, wire, output_of(span))) {
       const SliceId id{incoming.what.transfer, position * job_.slice_elements};
       return fail(wire_error(slice_from(incoming.what.peer, id) + ": malformed as " +
                                  std::string(incoming.codec->name),

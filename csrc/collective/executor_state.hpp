@@ -81,7 +81,7 @@ class Executor::State {
   Span slice_of(Span span, std::size_t slice) const;
   std::span<float> output_of(Span span) const { return output_.subspan(span.begin, span.count); }
   static std::uint64_t wire_bytes(const codecs::Codec& codec, Span span) {
-    return codec.wire_size(span.count);
+    return codecs::wire_size(codec, span.count);
   }
 
   // Sending.

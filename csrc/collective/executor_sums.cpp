@@ -82,7 +82,7 @@ Addend Executor::State::addend(int term, Span span, std::size_t slice) {
 // The own input's wire of the span, standing alone.
 ByteView Executor::State::own_wire(Span span) {
   std::array<codecs::Piece, codecs::max_sections> pieces;
-  const int count = job_.up->pieces(job_.elements, span.begin, span.count, pieces);
+  const int count = codecs::pieces(*job_.up, job_.elements, span.begin, span.count, pieces);
   if (count == 1) return input_.subspan(pieces[0].offset, pieces[0].bytes);
   if (!own_wire_) own_wire_ = buffers_.take();
   std::size_t at = 0;
@@ -114,10 +114,10 @@ Status Executor::State::finish_sum(Adding& adding, std::size_t number) {
   if (slice.readers > 0 && !codec.identity) {
     slice.buffer = buffers_.take();
     const ByteSpan wire(slice.buffer.get(), wire_bytes(codec, span));
-    codec.encode(sum, wire);
+    codecs::encode(codec, sum, wire);
     // What the others will decode is this rank's result too.
     const bool total = adding.what.kind == Sum::Kind::total;
-    if (total && !codec.decode(wire, sum)) {
+    if (total && !codecs::decode(codec, wire, sum)) {
       return internal_error(std::string(codec.name) + " cannot read its own wire");
     }
   }

@@ -15,7 +15,7 @@ std::string hex(std::uint64_t value) {
 }
 
 std::string codec_text(std::uint8_t id) {
-  const codecs::Codec* codec = codecs::find(static_cast<codecs::Id>(id));
+  const codecs::Codec* codec = codecs::find(static_cast<codecs::Id>(id), 0);
   return codec ? std::string(codec->name) : "none";
 }
 

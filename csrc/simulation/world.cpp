@@ -143,8 +143,8 @@ Request Site::request_for(std::size_t index) {
   request.output = std::as_writable_bytes(std::span(memory.values));
   request.input = request.output;
   if (!request.up->identity) {
-    memory.wire.resize(request.up->wire_size(request.elements));
-    request.up->encode(memory.values, memory.wire);
+    memory.wire.resize(codecs::wire_size(*request.up, request.elements));
+    codecs::encode(*request.up, memory.values, memory.wire);
     request.input = memory.wire;
   }
   request.mean = operation.mean;

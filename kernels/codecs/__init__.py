@@ -5,32 +5,53 @@ Needs NumPy alone; torch and triton are imported when a device implementation is
 
 from __future__ import annotations
 
+import re
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
-import numpy as np
-from numpy.typing import NDArray
+from isthmus.kernels.codecs.reference import Reference
 
 if TYPE_CHECKING:
     import torch
 
-NAMES = ("f32", "bf16")
-"""The folders beside this file, in the order of codecs.def (a test compares them)."""
+_LINE = re.compile(r"^ISTHMUS_CODEC\((\d+), (\w+)\)$", re.MULTILINE)
 
+FOLDERS: dict[str, int] = {
+    name: int(number)
+    for number, name in _LINE.findall(Path(__file__).with_name("codecs.def").read_text())
+}
+"""The folders beside this file, each with its codec's id, as codecs.def lists them."""
 
-class Reference(Protocol):
-    """A codec in NumPy, written to be read. Arrays are flat; wires are uint8."""
+_REFERENCES: dict[str, Reference] = {
+    name: codec
+    for folder in FOLDERS
+    for name, codec in import_module(f"{__name__}.{folder}.reference").CODECS.items()
+}
 
-    def wire_size(self, elements: int) -> int: ...
-    def pieces(self, elements: int, begin: int, count: int) -> list[tuple[int, int]]: ...
-    def encode(self, x: NDArray[np.float32]) -> NDArray[np.uint8]: ...
-    def decode(self, wire: NDArray[np.uint8], elements: int) -> NDArray[np.float32]: ...
+NAMES = tuple(_REFERENCES)
+"""All codecs, variants of one id among them, in the order of the table."""
 
 
 class Device(Protocol):
-    """A codec in Triton. Tensors are flat and contiguous, on one device; wires are uint8."""
+    """A codec in Triton. Tensors are flat and contiguous, on one device; wires are uint8.
 
-    def encode(self, x: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor: ...
+    residual, next_residual: float32 or bfloat16, of x's size, and may be the same tensor; without
+    `next_residual` there is no error feedback, and without `residual` it is zeros.
+    dither: (key, group, step, bucket, stream) for stochastic rounding; None: to nearest.
+    """
+
+    def wire_size(self, elements: int) -> int: ...
+    def encode(
+        self,
+        x: torch.Tensor,
+        out: torch.Tensor | None = None,
+        *,
+        residual: torch.Tensor | None = None,
+        next_residual: torch.Tensor | None = None,
+        beta: float = 1.0,
+        dither: tuple[int, int, int, int, int] | None = None,
+    ) -> torch.Tensor: ...
     def decode(
         self, wire: torch.Tensor, elements: int, out: torch.Tensor | None = None
     ) -> torch.Tensor: ...
@@ -39,24 +60,18 @@ class Device(Protocol):
 
 def reference(name: str) -> Reference:
     """The NumPy reference of a codec. ValueError: no such codec."""
-    return cast(Reference, import_module(f"{__name__}.{_known(name)}.reference"))
+    if name not in _REFERENCES:
+        raise ValueError(f"no codec {name!r}; known codecs: {', '.join(NAMES)}")
+    return _REFERENCES[name]
+
+
+def folder_of(name: str) -> str:
+    """The folder of a codec: its name without the variant. ValueError: no such codec."""
+    reference(name)
+    return name.partition("-")[0]
 
 
 def device(name: str) -> Device:
     """The Triton kernels of a codec. ValueError: no such codec; ImportError: no torch or triton."""
-    return cast(Device, import_module(f"{__name__}.{_known(name)}.triton"))
-
-
-def decode_add(
-    name: str, wire: NDArray[np.uint8], weight: float, total: NDArray[np.float32]
-) -> None:
-    """total += weight * decoded in place, each product and each sum rounded to float32."""
-    decoded = reference(name).decode(wire, total.size)
-    with np.errstate(invalid="ignore", over="ignore"):
-        total += np.float32(weight) * decoded
-
-
-def _known(name: str) -> str:
-    if name not in NAMES:
-        raise ValueError(f"no codec {name!r}; known codecs: {', '.join(NAMES)}")
-    return name
+    module = import_module(f"{__name__}.{folder_of(name)}.triton")
+    return cast(Device, module.CODECS[name])

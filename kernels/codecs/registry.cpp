@@ -1,14 +1,14 @@
 // The table of codecs and the choice of instruction set. The only place that asks what the
 // processor can do.
-#include <array>
 #include <bit>
 
 #include "codecs/codec.hpp"
 
 namespace isthmus::codecs {
 
-// Each codec's folder defines one function of the codec's name, which fills in its row.
-#define ISTHMUS_CODEC(id, name) Codec name(Isa isa);
+// Each codec's folder defines one function of the codec's name, which makes its rows: one for each
+// variant, the default first.
+#define ISTHMUS_CODEC(id, name) std::vector<Codec> name(Isa isa);
 #include "codecs/codecs.def"
 #undef ISTHMUS_CODEC
 
@@ -31,14 +31,15 @@ constexpr bool ids_are_unique() {
 }
 static_assert(ids_are_unique(), "two codecs share an id");
 
-using Table = std::array<Codec, codec_count>;
-
-Table table_for(Isa isa) {
-  return {
-#define ISTHMUS_CODEC(id, name) name(isa),
+std::vector<Codec> table_for(Isa isa) {
+  std::vector<Codec> table;
+  const auto add = [&table](const std::vector<Codec>& rows) {
+    table.insert(table.end(), rows.begin(), rows.end());
+  };
+#define ISTHMUS_CODEC(id, name) add(name(isa));
 #include "codecs/codecs.def"
 #undef ISTHMUS_CODEC
-  };
+  return table;
 }
 
 // FNV-1a, 64 bits (Fowler, Noll, Vo).
@@ -56,12 +57,12 @@ class Hash {
   std::uint64_t value_ = 0xcbf29ce484222325U;
 };
 
-// Floats of every kind, NaN and denormal among them: what a codec makes of them is its format. Two
-// blocks of the small-block codecs and a ragged one.
-constexpr std::size_t probe_elements = 300;
+// Floats of every kind, NaN and denormal among them: what a codec makes of them is its format.
+// More than a block of every codec, and ragged.
+constexpr std::size_t probe_elements = max_block + 300;
 
-std::array<float, probe_elements> probe() {
-  std::array<float, probe_elements> values{};
+std::vector<float> probe() {
+  std::vector<float> values(probe_elements);
   std::uint32_t state = 1;
   for (float& value : values) {
     state = state * 1664525U + 1013904223U;
@@ -74,15 +75,20 @@ std::array<float, probe_elements> probe() {
 
 Isa best_isa() {
 #if defined(__x86_64__)
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {
+    return Isa::avx512;
+  }
   if (__builtin_cpu_supports("avx2")) return Isa::avx2;
 #endif
   return Isa::portable;
 }
 
 std::span<const Codec> all(Isa isa) {
-  static const Table portable = table_for(Isa::portable);
-  static const Table avx2 = table_for(Isa::avx2);
-  return isa == Isa::avx2 ? avx2 : portable;
+  static const std::vector<Codec> portable = table_for(Isa::portable);
+  static const std::vector<Codec> avx2 = table_for(Isa::avx2);
+  static const std::vector<Codec> avx512 = table_for(Isa::avx512);
+  return isa == Isa::avx512 ? avx512 : isa == Isa::avx2 ? avx2 : portable;
 }
 
 std::span<const Codec> all() {
@@ -97,23 +103,23 @@ const Codec* find(std::string_view name) {
   return nullptr;
 }
 
-const Codec* find(Id id) {
+const Codec* find(Id id, std::uint8_t variant) {
   for (const Codec& codec : all()) {
-    if (codec.id == id) return &codec;
+    if (codec.id == id && codec.variant == variant) return &codec;
   }
   return nullptr;
 }
 
 std::uint64_t table_hash() {
-  const std::array<float, probe_elements> values = probe();
-  std::array<std::byte, 2 * sizeof(values)> wire;  // no codec doubles the size of what it is given
+  const std::vector<float> values = probe();
   Hash hash;
   for (const Codec& codec : all(Isa::portable)) {
+    std::vector<std::byte> wire(wire_size(codec, values.size()));
+    encode(codec, values, wire);
     hash.add(static_cast<std::byte>(codec.id));
+    hash.add(static_cast<std::byte>(codec.variant));
     hash.add(std::as_bytes(std::span(codec.name)));
-    const std::span<std::byte> used = std::span(wire).first(codec.wire_size(values.size()));
-    codec.encode(values, used);
-    hash.add(used);
+    hash.add(wire);
   }
   return hash.value();
 }

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from isthmus.kernels.codecs import NAMES, decode_add, reference
+from isthmus.kernels.codecs import NAMES, reference
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
@@ -164,7 +164,7 @@ def _vector(codec: str, name: str, x: Floats, weight: float) -> Vector:
     wire = reference(codec).encode(x)
     total = np.resize(np.array([0.0, -0.0, 1.5, -3.25, 1e-3, 7e4, -1e30], np.float32), x.size)
     result = total.copy()
-    decode_add(codec, wire, weight, result)
+    reference(codec).decode_add(wire, weight, result)
     return Vector(
         name=name,
         input=x,

@@ -92,10 +92,15 @@ def encode(
     x: NDArray[np.float32],
     *,
     out: NDArray[np.uint8] | None = None,
+    residual: NDArray[np.float32] | NDArray[np.uint16] | None = None,
+    next_residual: NDArray[np.float32] | NDArray[np.uint16] | None = None,
+    beta: float = 1.0,
+    dither: tuple[int, ...] | None = None,
     implementation: str | None = None,
 ) -> NDArray[np.uint8]:
-    """`implementation`: one of codec_implementations(), by default the last; all make the same
-    bytes.
+    """With `next_residual` (it may be `residual` itself; bfloat16 as uint16): error feedback.
+    `dither`: (key, step, bucket, stream[, group]) for stochastic rounding. `implementation`: one of
+    codec_implementations(), by default the last; all make the same bytes.
     """
 
 def decode(
@@ -127,7 +132,7 @@ def pieces(codec: str, elements: int, begin: int, count: int) -> list[tuple[int,
     `elements`."""
 
 def codec_table() -> list[dict[str, Any]]:
-    """name, id, block, recodable, identity of each."""
+    """name, id, variant, block, granule, recodable, identity, feedback, dithers of each."""
 
 # For tests.
 

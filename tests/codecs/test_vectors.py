@@ -47,7 +47,7 @@ def test_implementation_makes_the_vector(codec, vector, implementation):
     if implementation == "reference":
         wire = codecs.reference(codec).encode(vector.input)
         decoded = codecs.reference(codec).decode(vector.wire, vector.input.size)
-        codecs.decode_add(codec, vector.wire, vector.weight, total)
+        codecs.reference(codec).decode_add(vector.wire, vector.weight, total)
     else:
         wire = _core.encode(codec, vector.input, implementation=implementation)
         decoded = _core.decode(codec, vector.wire, vector.input.size, implementation=implementation)

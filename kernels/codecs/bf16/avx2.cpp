@@ -74,18 +74,16 @@ constexpr std::size_t stride = 2 * lanes;
 
 }  // namespace
 
-void encode_avx2(std::span<const float> in, std::span<std::byte> wire) {
-  encode_lanes(in.data(), wire.data(), in.size());
+void encode_avx2(const Source& from, Extent extent, const Wire& to) {
+  encode_lanes(from.values, to.at[0], extent.blocks);
 }
 
-bool decode_avx2(std::span<const std::byte> wire, std::span<float> out) {
-  decode_lanes(wire.data(), out.data(), out.size());
-  return true;
+void decode_avx2(const ConstWire& from, std::size_t blocks, float* out) {
+  decode_lanes(from.at[0], out, blocks);
 }
 
-bool decode_add_avx2(std::span<const std::byte> wire, float weight, std::span<float> sum) {
-  decode_add_lanes(wire.data(), weight, sum.data(), sum.size());
-  return true;
+void decode_add_avx2(const ConstWire& from, std::size_t blocks, float weight, float* sum) {
+  decode_add_lanes(from.at[0], weight, sum, blocks);
 }
 
 }  // namespace isthmus::codecs::bfloat16

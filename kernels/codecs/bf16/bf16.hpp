@@ -37,9 +37,9 @@ inline void store(std::byte* wire, std::size_t element, Bits bits) {
 }
 
 #if defined(__x86_64__)
-void encode_avx2(std::span<const float> in, std::span<std::byte> wire);
-bool decode_avx2(std::span<const std::byte> wire, std::span<float> out);
-bool decode_add_avx2(std::span<const std::byte> wire, float weight, std::span<float> sum);
+void encode_avx2(const Source& from, Extent extent, const Wire& to);
+void decode_avx2(const ConstWire& from, std::size_t blocks, float* out);
+void decode_add_avx2(const ConstWire& from, std::size_t blocks, float weight, float* sum);
 #endif
 
 }  // namespace isthmus::codecs::bfloat16

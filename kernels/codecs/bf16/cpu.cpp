@@ -7,53 +7,42 @@ namespace {
 
 using bfloat16::Bits;
 
-std::uint64_t wire_size(std::uint64_t elements) {
-  return elements * sizeof(Bits);
-}
-
-int pieces(std::uint64_t, std::uint64_t begin, std::uint64_t count,
-           std::span<Piece, max_sections> out) {
-  out[0] = {.offset = begin * sizeof(Bits), .bytes = count * sizeof(Bits)};
-  return 1;
-}
-
-void encode(std::span<const float> in, std::span<std::byte> wire) {
-  const float* from = in.data();
-  std::byte* to = wire.data();
-  for (std::size_t i = 0, n = in.size(); i < n; ++i) {
-    bfloat16::store(to, i, bfloat16::bits_of(from[i]));
+void encode(const Source& from, Extent extent, const Wire& to) {
+  for (std::size_t i = 0; i < extent.blocks; ++i) {
+    bfloat16::store(to.at[0], i, bfloat16::bits_of(from.values[i]));
   }
 }
 
-bool decode(std::span<const std::byte> wire, std::span<float> out) {
-  const std::byte* from = wire.data();
-  float* to = out.data();
-  for (std::size_t i = 0, n = out.size(); i < n; ++i) {
-    to[i] = bfloat16::value_of(bfloat16::load(from, i));
-  }
+bool valid(const ConstWire&, Extent) {
   return true;
 }
 
-bool decode_add(std::span<const std::byte> wire, float weight, std::span<float> sum) {
-  const std::byte* from = wire.data();
-  float* to = sum.data();
-  for (std::size_t i = 0, n = sum.size(); i < n; ++i) {
-    to[i] += weight * bfloat16::value_of(bfloat16::load(from, i));
+void decode(const ConstWire& from, std::size_t blocks, float* out) {
+  for (std::size_t i = 0; i < blocks; ++i) {
+    out[i] = bfloat16::value_of(bfloat16::load(from.at[0], i));
   }
-  return true;
+}
+
+void decode_add(const ConstWire& from, std::size_t blocks, float weight, float* sum) {
+  for (std::size_t i = 0; i < blocks; ++i) {
+    sum[i] += weight * bfloat16::value_of(bfloat16::load(from.at[0], i));
+  }
 }
 
 }  // namespace
 
-Codec bf16(Isa isa) {
+std::vector<Codec> bf16(Isa isa) {
   Codec codec{.id = Id::bf16,
+              .variant = 0,
               .name = "bf16",
               .block = 1,
+              .section_bytes = {sizeof(Bits)},
               .recodable = true,
               .identity = false,
-              .wire_size = wire_size,
-              .pieces = pieces,
+              .feedback = false,
+              .dithers = false,
               .encode = encode,
+              .valid = valid,
               .decode = decode,
               .decode_add = decode_add};
 #if defined(__x86_64__)
@@ -65,7 +54,7 @@ Codec bf16(Isa isa) {
 #else
   static_cast<void>(isa);
 #endif
-  return codec;
+  return {codec};
 }
 
 }  // namespace isthmus::codecs

@@ -1,29 +1,28 @@
 """bf16 in NumPy (format.md)."""
 
 import numpy as np
-from numpy.typing import NDArray
-
-WIDTH = 2
-
-
-def wire_size(elements: int) -> int:
-    return WIDTH * elements
-
-
-def pieces(elements: int, begin: int, count: int) -> list[tuple[int, int]]:
-    return [(WIDTH * begin, WIDTH * count)]
+from isthmus.kernels.codecs.reference import (
+    Bytes,
+    Counts,
+    Floats,
+    Reference,
+    bf16_bits,
+    bf16_values,
+)
 
 
-def encode(x: NDArray[np.float32]) -> NDArray[np.uint8]:
-    words = x.view(np.uint32)
-    upper = words >> 16
-    odd = upper & 1
-    rounded = (words + 0x7FFF + odd) >> 16  # wraps for some NaNs, which are replaced next
-    bits = np.where(np.isnan(x), upper | 0x40, rounded)
-    return bits.astype("<u2").view(np.uint8)
+class Bf16:
+    block = 1
+    section_bytes = (2,)
+
+    def encode(self, p: Floats, filled: Counts, units: Floats | None) -> list[Bytes]:
+        return [bf16_bits(p).astype("<u2").view(np.uint8)]
+
+    def valid(self, sections: list[Bytes], filled: Counts) -> bool:
+        return True
+
+    def decode(self, sections: list[Bytes]) -> Floats:
+        return bf16_values(np.ascontiguousarray(sections[0]).view("<u2").astype(np.uint16))
 
 
-def decode(wire: NDArray[np.uint8], elements: int) -> NDArray[np.float32]:
-    if wire.size != wire_size(elements):
-        raise ValueError(f"a wire of {elements} elements has {wire_size(elements)} bytes")
-    return (wire.view("<u2").astype(np.uint32) << 16).view(np.float32)
+CODECS = {"bf16": Reference(Bf16())}

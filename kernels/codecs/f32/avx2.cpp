@@ -71,18 +71,16 @@ void copy(const void* from, void* to, std::size_t bytes) {
 
 }  // namespace
 
-void encode_avx2(std::span<const float> in, std::span<std::byte> wire) {
-  copy(in.data(), wire.data(), in.size_bytes());
+void encode_avx2(const Source& from, Extent extent, const Wire& to) {
+  copy(from.values, to.at[0], extent.blocks * sizeof(float));
 }
 
-bool decode_avx2(std::span<const std::byte> wire, std::span<float> out) {
-  copy(wire.data(), out.data(), out.size_bytes());
-  return true;
+void decode_avx2(const ConstWire& from, std::size_t blocks, float* out) {
+  copy(from.at[0], out, blocks * sizeof(float));
 }
 
-bool decode_add_avx2(std::span<const std::byte> wire, float weight, std::span<float> sum) {
-  add_lanes(wire.data(), weight, sum.data(), sum.size());
-  return true;
+void decode_add_avx2(const ConstWire& from, std::size_t blocks, float weight, float* sum) {
+  add_lanes(from.at[0], weight, sum, blocks);
 }
 
 }  // namespace isthmus::codecs::float32

@@ -7,48 +7,41 @@
 namespace isthmus::codecs {
 namespace {
 
-std::uint64_t wire_size(std::uint64_t elements) {
-  return elements * sizeof(float);
-}
-
-int pieces(std::uint64_t, std::uint64_t begin, std::uint64_t count,
-           std::span<Piece, max_sections> out) {
-  out[0] = {.offset = begin * sizeof(float), .bytes = count * sizeof(float)};
-  return 1;
-}
-
 // memmove, not memcpy: a caller may decode a wire that is the result's own memory.
-void encode(std::span<const float> in, std::span<std::byte> wire) {
-  if (!in.empty()) std::memmove(wire.data(), in.data(), in.size_bytes());
+void encode(const Source& from, Extent extent, const Wire& to) {
+  std::memmove(to.at[0], from.values, extent.blocks * sizeof(float));
 }
 
-bool decode(std::span<const std::byte> wire, std::span<float> out) {
-  if (!out.empty()) std::memmove(out.data(), wire.data(), out.size_bytes());
+bool valid(const ConstWire&, Extent) {
   return true;
 }
 
-bool decode_add(std::span<const std::byte> wire, float weight, std::span<float> sum) {
-  const std::byte* from = wire.data();
-  float* to = sum.data();
-  for (std::size_t i = 0, n = sum.size(); i < n; ++i) {
+void decode(const ConstWire& from, std::size_t blocks, float* out) {
+  if (blocks > 0) std::memmove(out, from.at[0], blocks * sizeof(float));
+}
+
+void decode_add(const ConstWire& from, std::size_t blocks, float weight, float* sum) {
+  for (std::size_t i = 0; i < blocks; ++i) {
     float value;  // a wire need not be aligned
-    std::memcpy(&value, from + i * sizeof value, sizeof value);
-    to[i] += weight * value;
+    std::memcpy(&value, from.at[0] + i * sizeof value, sizeof value);
+    sum[i] += weight * value;
   }
-  return true;
 }
 
 }  // namespace
 
-Codec f32(Isa isa) {
+std::vector<Codec> f32(Isa isa) {
   Codec codec{.id = Id::f32,
+              .variant = 0,
               .name = "f32",
               .block = 1,
+              .section_bytes = {sizeof(float)},
               .recodable = true,
               .identity = true,
-              .wire_size = wire_size,
-              .pieces = pieces,
+              .feedback = false,
+              .dithers = false,
               .encode = encode,
+              .valid = valid,
               .decode = decode,
               .decode_add = decode_add};
 #if defined(__x86_64__)
@@ -60,7 +53,7 @@ Codec f32(Isa isa) {
 #else
   static_cast<void>(isa);
 #endif
-  return codec;
+  return {codec};
 }
 
 }  // namespace isthmus::codecs

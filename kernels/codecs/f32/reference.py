@@ -1,24 +1,21 @@
 """f32 in NumPy (format.md)."""
 
 import numpy as np
-from numpy.typing import NDArray
-
-WIDTH = 4
+from isthmus.kernels.codecs.reference import Bytes, Counts, Floats, Reference
 
 
-def wire_size(elements: int) -> int:
-    return WIDTH * elements
+class F32:
+    block = 1
+    section_bytes = (4,)
+
+    def encode(self, p: Floats, filled: Counts, units: Floats | None) -> list[Bytes]:
+        return [p.astype("<f4").view(np.uint8)]
+
+    def valid(self, sections: list[Bytes], filled: Counts) -> bool:
+        return True
+
+    def decode(self, sections: list[Bytes]) -> Floats:
+        return np.ascontiguousarray(sections[0]).view("<f4").astype(np.float32)
 
 
-def pieces(elements: int, begin: int, count: int) -> list[tuple[int, int]]:
-    return [(WIDTH * begin, WIDTH * count)]
-
-
-def encode(x: NDArray[np.float32]) -> NDArray[np.uint8]:
-    return x.astype("<f4").view(np.uint8)
-
-
-def decode(wire: NDArray[np.uint8], elements: int) -> NDArray[np.float32]:
-    if wire.size != wire_size(elements):
-        raise ValueError(f"a wire of {elements} elements has {wire_size(elements)} bytes")
-    return wire.view("<f4").astype(np.float32)
+CODECS = {"f32": Reference(F32())}
