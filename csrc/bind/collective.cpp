@@ -39,21 +39,22 @@ const codecs::Codec* codec_named(const std::string& name) {
   return codec;
 }
 
-Schedule make_schedule(Algorithm algorithm, const Shape& shape, int root) {
-  require(shape.world >= 1 && shape.rank >= 0 && shape.rank < shape.world && shape.block > 0,
-          "expected 0 <= rank < world and block > 0");
-  require(root >= 0 && root < shape.world, "expected 0 <= root < world");
-  switch (algorithm) {
-    case Algorithm::direct:
-      return direct_all_reduce(shape);
-    case Algorithm::gather:
-      return gather_all_reduce(shape);
-    case Algorithm::ring:
-      return ring_all_reduce(shape);
-    case Algorithm::broadcast:
-      return broadcast(shape, root);
+using SegmentNames = std::vector<std::tuple<std::string, std::string, std::uint64_t>>;
+
+Format format_of(const SegmentNames& names) {
+  std::vector<Segment> segments;
+  for (const auto& [up, down, elements] : names) {
+    segments.push_back({.up = codec_named(up), .down = codec_named(down), .elements = elements});
   }
-  throw py::value_error("no such schedule");
+  return Format(std::move(segments));
+}
+
+Schedule checked_schedule(const std::string& algorithm, const Shape& shape, int root) {
+  require(shape.world >= 1 && shape.rank >= 0 && shape.rank < shape.world,
+          "expected 0 <= rank < world");
+  require(root >= 0 && root < shape.world, "expected 0 <= root < world");
+  for (const Stretch& stretch : shape.stretches) require(stretch.granule > 0, "expected block > 0");
+  return make_schedule(algorithm_named(algorithm), shape, root);
 }
 
 py::tuple tuple_of(Span span) {
@@ -88,17 +89,18 @@ py::dict dict_of(const Schedule& schedule) {
 // An executor with the memory that it works on.
 class Driven {
  public:
-  Driven(Algorithm algorithm, int root, Job job, std::vector<float> weights,
-         const std::string& wire)
-      : input_(wire), output_(job.elements), weights_(std::move(weights)), world_(job.world) {
-    require(job.slice_elements > 0 && job.slice_elements % job.up->block == 0 &&
-                job.slice_elements % job.down->block == 0,
-            "slice_elements must be a multiple of the codecs' blocks");
-    require(input_.size() == codecs::wire_size(*job.up, job.elements), "the wire has the wrong size");
+  Driven(Job job, std::vector<float> weights, const std::string& wire)
+      : input_(wire),
+        output_(job.format.elements()),
+        weights_(std::move(weights)),
+        world_(job.world) {
+    for (const Stretch& stretch : job.format.stretches()) {
+      require(job.slice_elements > 0 && job.slice_elements % stretch.granule == 0,
+              "slice_elements must be a multiple of the codecs' granules");
+    }
+    require(input_.size() == job.format.input_bytes(), "the wire has the wrong size");
     require(weights_.empty() || weights_.size() == static_cast<std::size_t>(job.world),
             "expected one weight a rank, or none");
-    const std::uint32_t block = std::lcm(job.up->block, job.down->block);
-    job.schedule = make_schedule(algorithm, {job.rank, job.world, job.elements, block}, root);
     executor_ = std::make_unique<Executor>(std::move(job), std::as_bytes(std::span(input_)),
                                            std::span(output_));
   }
@@ -148,26 +150,22 @@ void register_schedules(py::module_& m) {
       "schedule",
       [](const std::string& algorithm, int rank, int world, std::uint64_t elements,
          std::uint32_t block, int root) {
-        return dict_of(
-            make_schedule(algorithm_named(algorithm), {rank, world, elements, block}, root));
+        return dict_of(checked_schedule(algorithm, {rank, world, {{elements, block}}}, root));
       },
       py::arg("algorithm"), py::kw_only(), py::arg("rank"), py::arg("world"), py::arg("elements"),
       py::arg("block"), py::arg("root") = 0);
   m.def(
       "choose",
-      [](int world, std::uint64_t elements, const std::string& up, const std::string& down) {
-        return std::string(name_of(choose({world, elements, codec_named(up), codec_named(down)})));
+      [](int world, const SegmentNames& segments) {
+        return std::string(name_of(choose(world, format_of(segments))));
       },
-      py::arg("world"), py::arg("elements"), py::arg("up"), py::arg("down"));
+      py::arg("world"), py::arg("segments"));
   m.def(
       "check_schedule",
-      [](const std::string& algorithm, int world, std::uint64_t elements, const std::string& up,
-         const std::string& down) {
-        require(check_schedule(algorithm_named(algorithm),
-                               {world, elements, codec_named(up), codec_named(down)}));
+      [](const std::string& algorithm, const SegmentNames& segments) {
+        require(check_schedule(algorithm_named(algorithm), format_of(segments)));
       },
-      py::arg("algorithm"), py::kw_only(), py::arg("world"), py::arg("elements"), py::arg("up"),
-      py::arg("down"));
+      py::arg("algorithm"), py::kw_only(), py::arg("segments"));
 }
 
 void register_executor(py::module_& m) {
@@ -177,17 +175,17 @@ void register_executor(py::module_& m) {
       .def("wire", &wire_of);
   py::class_<Driven>(m, "Executor")
       .def(py::init([](const std::string& algorithm, int rank, int world, const py::bytes& wire,
-                       std::uint64_t elements, const std::string& up, const std::string& down,
-                       std::vector<float> weights, bool mean, std::uint32_t slice_elements,
-                       int root) {
-             Job job{rank, world,         {}, codec_named(up), codec_named(down), elements,
-                     mean, slice_elements};
-             return std::make_unique<Driven>(algorithm_named(algorithm), root, std::move(job),
-                                             std::move(weights), std::string(wire));
+                       const SegmentNames& segments, std::vector<float> weights, bool mean,
+                       std::uint32_t slice_elements, int root) {
+             Format format = format_of(segments);
+             Schedule schedule =
+                 checked_schedule(algorithm, {rank, world, format.stretches()}, root);
+             Job job{rank, world, std::move(schedule), std::move(format), mean, slice_elements};
+             return std::make_unique<Driven>(std::move(job), std::move(weights), std::string(wire));
            }),
            py::arg("algorithm"), py::kw_only(), py::arg("rank"), py::arg("world"), py::arg("wire"),
-           py::arg("elements"), py::arg("up"), py::arg("down"), py::arg("weights"), py::arg("mean"),
-           py::arg("slice_elements"), py::arg("root") = 0)
+           py::arg("segments"), py::arg("weights"), py::arg("mean"), py::arg("slice_elements"),
+           py::arg("root") = 0)
       .def("start", &Driven::start)
       .def(
           "next", [](Driven& self, int peer) { return self.executor_to(peer).next(peer); },
@@ -205,6 +203,7 @@ void register_executor(py::module_& m) {
             require(self.executor().arrived(peer, {transfer, offset}));
           },
           py::arg("peer"), py::arg("transfer"), py::arg("offset"))
+      .def("output_finite", [](Driven& self) { return self.executor().output_finite(); })
       .def("output_ready", [](Driven& self) { return self.executor().output_ready(); })
       .def("input_free", [](Driven& self) { return self.executor().input_free(); })
       .def("finished", [](Driven& self) { return self.executor().finished(); })

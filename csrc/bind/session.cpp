@@ -61,6 +61,7 @@ struct BoundWork {
                       std::to_string(*timeout) + " s; it goes on"));
     if (const Status& status = work->outcome().status; !status.ok()) raise_status(status);
   }
+  bool finite() const { return work->done() && work->outcome().finite; }
   std::vector<int> contributors() const {
     return work->done() ? work->outcome().contributors : std::vector<int>{};
   }
@@ -82,14 +83,35 @@ const codecs::Codec* codec_named(const std::string& name) {
   raise(refused("no codec \"" + name + "\"; there are: " + known));
 }
 
-Algorithm algorithm_named(const std::string& name, const Choice& choice) {
-  if (name == "auto") return choose(choice);
+Algorithm algorithm_named(const std::string& name, int world, const Format& format) {
+  if (name == "auto") return choose(world, format);
   for (const Algorithm a : {Algorithm::direct, Algorithm::gather, Algorithm::ring})
     if (name_of(a) == name) {
-      if (auto s = check_schedule(a, choice); !s.ok()) raise(s);
+      if (auto s = check_schedule(a, format); !s.ok()) raise(s);
       return a;
     }
   raise(refused("no schedule \"" + name + "\"; there are: auto, direct, gather, ring"));
+}
+
+using SegmentNames = std::vector<std::tuple<std::string, std::string, std::uint64_t>>;
+
+std::vector<Segment> segments_named(const SegmentNames& names) {
+  constexpr std::uint64_t most_elements = std::uint64_t{1} << 48;
+  if (names.size() > max_segments)
+    raise(refused("a wire has at most " + std::to_string(max_segments) + " segments, not " +
+                  std::to_string(names.size())));
+  std::vector<Segment> segments;
+  for (const auto& [up, down, elements] : names) {
+    if (elements == 0 || elements > most_elements)
+      raise(refused("a segment of " + std::to_string(elements) + " elements"));
+    segments.push_back({.up = codec_named(up), .down = codec_named(down), .elements = elements});
+  }
+  return segments;
+}
+
+std::string title_of(const std::vector<Segment>& segments) {
+  if (segments.size() == 1) return std::string(segments[0].up->name);
+  return "a wire of " + std::to_string(segments.size()) + " segments";
 }
 
 py::buffer_info request_buffer(const py::buffer& buffer, bool writable, const char* what) {
@@ -132,29 +154,30 @@ class BoundSession {
   }
 
   BoundWork exchange(const py::buffer& wire, py::array_t<float, py::array::c_style> out,
-                     const std::string& up, const std::string& down, bool mean, float weight,
+                     const SegmentNames& segments, bool mean, float weight,
                      const std::string& schedule, std::uint64_t layout) {
     const py::buffer_info in = request_buffer(wire, false, "wire");
     Request request{.collective = Collective::all_reduce,
                     .input = {static_cast<const std::byte*>(in.ptr), bytes_of(in)},
                     .output = {reinterpret_cast<std::byte*>(out.mutable_data()),
                                static_cast<std::size_t>(out.nbytes())},
-                    .elements = static_cast<std::uint64_t>(out.size()),
-                    .up = codec_named(up),
-                    .down = codec_named(down),
+                    .segments = segments_named(segments),
                     .mean = mean,
                     .weight = weight,
                     .layout = layout};
+    const Format format(request.segments);
     if (in.size == 0 || out.size() == 0)
       raise(refused("there is nothing to reduce: the array is empty"));
-    if (request.input.size() != codecs::wire_size(*request.up, request.elements))
-      raise(refused("wire has " + std::to_string(request.input.size()) + " bytes; " + up + " of " +
-                    std::to_string(request.elements) + " elements has " +
-                    std::to_string(codecs::wire_size(*request.up, request.elements))));
+    if (static_cast<std::uint64_t>(out.size()) != format.elements())
+      raise(refused("out has " + std::to_string(out.size()) + " elements; the segments have " +
+                    std::to_string(format.elements())));
+    if (request.input.size() != format.input_bytes())
+      raise(refused("wire has " + std::to_string(request.input.size()) + " bytes; " +
+                    title_of(request.segments) + " of " + std::to_string(format.elements()) +
+                    " elements has " + std::to_string(format.input_bytes())));
     if (!(weight >= 0) || weight > 1e30f)
       raise(refused("weight must be a number of zero or more, not " + std::to_string(weight)));
-    request.algorithm = algorithm_named(
-        schedule, {static_cast<int>(world_size()), request.elements, request.up, request.down});
+    request.algorithm = algorithm_named(schedule, static_cast<int>(world_size()), format);
     return submit(std::move(request), py::make_tuple(wire, out));
   }
 
@@ -165,9 +188,6 @@ class BoundSession {
                     std::to_string(root)));
     Request request{.collective = Collective::broadcast,
                     .output = {static_cast<std::byte*>(info.ptr), bytes_of(info)},
-                    .elements = bytes_of(info),
-                    .up = codec_named("f32"),
-                    .down = codec_named("f32"),
                     .algorithm = Algorithm::broadcast,
                     .root = root};
     return submit(std::move(request), py::make_tuple(data));
@@ -302,6 +322,7 @@ void register_work(py::module_& m) {
   py::class_<BoundWork>(m, "Work")
       .def_property_readonly("operation", [](const BoundWork& w) { return w.work->operation(); })
       .def_property_readonly("contributors", &BoundWork::contributors)
+      .def_property_readonly("finite", &BoundWork::finite)
       .def("done", [](const BoundWork& w) { return w.work->done(); })
       .def("wait", &BoundWork::wait, "timeout"_a = py::none())
       .def("gathered", &BoundWork::gathered)
@@ -312,6 +333,10 @@ void register_work(py::module_& m) {
 
 void register_session(py::module_& m) {
   register_work(m);
+  m.def(
+      "segment_offsets",
+      [](const SegmentNames& segments) { return Format(segments_named(segments)).offsets(); },
+      "segments"_a);
   py::class_<BoundSession>(m, "Session")
       .def(py::init(&open_session), py::kw_only(), "rendezvous"_a, "site"_a, "sites"_a, "run"_a,
            "serve"_a, "listen"_a, "advertise"_a, "streams"_a, "timeout"_a, "heartbeat"_a,
@@ -321,7 +346,7 @@ void register_session(py::module_& m) {
       .def_property_readonly("generation", &BoundSession::generation)
       .def_property_readonly("sites", &BoundSession::sites)
       .def("exchange", &BoundSession::exchange, "wire"_a, py::arg("out").noconvert(), py::kw_only(),
-           "up"_a, "down"_a, "mean"_a, "weight"_a, "schedule"_a, "layout"_a)
+           "segments"_a, "mean"_a, "weight"_a, "schedule"_a, "layout"_a)
       .def("broadcast", &BoundSession::broadcast, "data"_a, py::kw_only(), "root"_a)
       .def("all_gather", &BoundSession::all_gather, "data"_a)
       .def("next_completion", &BoundSession::next_completion)

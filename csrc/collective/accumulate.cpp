@@ -4,12 +4,13 @@
 #include "collective/accumulate.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 
 namespace isthmus {
 namespace {
 
-constexpr std::size_t run_elements = 4096;
+constexpr std::size_t run_elements = codecs::max_block;
 
 void multiply(std::span<float> values, float factor) {
   for (float& value : values) value *= factor;
@@ -38,19 +39,29 @@ void add(const Addend& addend, const codecs::Codec& codec, std::size_t elements,
 
 }  // namespace
 
-int accumulate(const Accumulation& work, std::span<float> sum) {
-  const codecs::Codec& codec = *work.codec;
-  for (std::size_t i = 0; i < work.addends.size(); ++i) {
-    if (!codecs::valid(codec, work.addends[i].wire, sum.size())) return static_cast<int>(i);
-  }
-  for (std::size_t begin = 0; begin < sum.size(); begin += run_elements) {
-    const std::span<float> run = sum.subspan(begin, std::min(run_elements, sum.size() - begin));
+void accumulate(const Accumulation& work, std::span<float> sum) {
+  const std::size_t elements = sum.size();
+  if (work.encode_with != nullptr) codecs::write_padding(*work.encode_with, work.wire, elements);
+  for (std::size_t begin = 0; begin < elements; begin += run_elements) {
+    const std::span<float> run = sum.subspan(begin, std::min(run_elements, elements - begin));
     for (std::size_t i = 0; i < work.addends.size(); ++i) {
-      add(work.addends[i], codec, sum.size(), begin, work.begins && i == 0, run);
+      add(work.addends[i], *work.codec, elements, begin, work.begins && i == 0, run);
     }
     if (work.divisor != 1.0F) divide(run, work.divisor);
+    if (work.encode_with == nullptr) continue;
+    codecs::encode_part(*work.encode_with, {.values = run.data()}, work.wire, elements, begin,
+                        run.size());
+    if (work.as_decoded) codecs::decode_part(*work.encode_with, work.wire, elements, begin, run);
   }
-  return all_added;
+}
+
+bool all_finite(std::span<const float> values) {
+  constexpr std::uint32_t exponent = 0x7f800000U;
+  std::uint32_t found = 0;
+  for (const float value : values) {
+    found |= (std::bit_cast<std::uint32_t>(value) & exponent) == exponent ? 1U : 0U;
+  }
+  return found == 0;
 }
 
 }  // namespace isthmus

@@ -12,8 +12,8 @@
 namespace isthmus {
 
 struct Addend {
-  ByteView wire;  // of sum.size() elements; may be the sum's own memory if it comes first and is
-                  // not encoded
+  ByteView wire;  // valid, of sum.size() elements; may be the sum's own memory if it comes first
+                  // and its codec is the identity
   float weight;
 };
 
@@ -22,11 +22,15 @@ struct Accumulation {
   std::span<const Addend> addends;
   bool begins;    // the first addend is written, not added to zero: a sum of -0.0 is -0.0
   float divisor;  // the sum is divided by it at the end; 1: it is not
+
+  // The sum's own wire, made in the same pass; null: none.
+  const codecs::Codec* encode_with = nullptr;
+  ByteSpan wire{};
+  bool as_decoded = false;  // the sum becomes what that wire decodes to
 };
 
-inline constexpr int all_added = -1;
+void accumulate(const Accumulation& work, std::span<float> sum);
 
-// Returns all_added, or the index of an addend that is malformed; `sum` is then unspecified.
-[[nodiscard]] int accumulate(const Accumulation& work, std::span<float> sum);
+bool all_finite(std::span<const float> values);
 
 }  // namespace isthmus

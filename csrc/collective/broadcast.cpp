@@ -8,8 +8,8 @@ namespace isthmus {
 
 Schedule broadcast(const Shape& shape, int root) {
   Schedule schedule;
-  if (shape.elements == 0) return schedule;
-  const Span whole{0, shape.elements};
+  const Span whole{0, shape.elements()};
+  if (whole.count == 0) return schedule;
   if (shape.rank != root) {
     schedule.receives.push_back({root, 0, whole, Role::copy});
     return schedule;

@@ -3,22 +3,14 @@
 #pragma once
 
 #include "base/status.hpp"
-#include "codecs/codec.hpp"
-#include "collective/schedule.hpp"
+#include "collective/format.hpp"
 
 namespace isthmus {
 
-struct Choice {
-  int world;
-  std::uint64_t elements;
-  const codecs::Codec* up;
-  const codecs::Codec* down;
-};
+Algorithm choose(int world, const Format& format);
 
-Algorithm choose(const Choice& choice);
-
-// Refuses, with the reason, a schedule that the codec cannot take.
-Status check_schedule(Algorithm algorithm, const Choice& choice);
+// Refuses, with the reason, a schedule that a codec cannot take.
+Status check_schedule(Algorithm algorithm, const Format& format);
 
 std::string_view name_of(Algorithm algorithm);
 

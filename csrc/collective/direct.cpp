@@ -29,12 +29,12 @@ void add_own_share(const Shape& shape, Span own, Schedule& schedule) {
 
 Schedule direct_all_reduce(const Shape& shape) {
   Schedule schedule;
-  const Span own = share(shape.elements, shape.block, shape.world, shape.rank);
+  const Span own = share(shape, shape.rank);
   add_own_share(shape, own, schedule);
   // From the next rank on, so that no owner is everybody's first.
   for (int step = 1; step < shape.world; ++step) {
     const int peer = (shape.rank + step) % shape.world;
-    const Span theirs = share(shape.elements, shape.block, shape.world, peer);
+    const Span theirs = share(shape, peer);
     if (theirs.count == 0) continue;
     schedule.sends.push_back({peer, input_transfer, theirs, Source::input, -1});
     schedule.receives.push_back({peer, total_transfer, theirs, Role::result});

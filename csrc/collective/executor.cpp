@@ -54,6 +54,9 @@ Result<ByteSpan> Executor::place(int peer, SliceId id, std::uint64_t bytes) {
 Status Executor::arrived(int peer, SliceId id) {
   return state_->arrived(peer, id);
 }
+bool Executor::output_finite() const {
+  return state_->output_finite();
+}
 bool Executor::output_ready() const {
   return state_->output_ready();
 }

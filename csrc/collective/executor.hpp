@@ -1,10 +1,9 @@
 // Executor: runs one rank's Schedule over slices, without I/O, clock or threads.
 //
 // Whoever owns it moves bytes: next() hands out the next slice for a peer, place() says where a
-// coming slice goes, arrived() takes it. Slices of a transfer are cut at multiples of
-// slice_elements from the span's beginning, so both ends agree on them; on the wire a slice is the
-// codec's wire of its elements standing alone. Slices of a peer may come in any order, and several
-// may be on their way in at once.
+// coming slice goes, arrived() takes it. The format cuts a transfer's span into slices, so both
+// ends agree on them; on the wire a slice is its codec's wire of its elements standing alone.
+// Slices of a peer may come in any order, and several may be on their way in at once.
 //
 // What a peer does is refused with a Status, never trusted and never fatal; what the owner does
 // wrong is a broken promise. Not safe for use by several threads.
@@ -18,8 +17,7 @@
 
 #include "base/bytes.hpp"
 #include "base/status.hpp"
-#include "codecs/codec.hpp"
-#include "collective/schedule.hpp"
+#include "collective/format.hpp"
 
 namespace isthmus {
 
@@ -36,24 +34,22 @@ struct OutSlice {
   int pieces = 0;
   std::array<ByteView, codecs::max_sections> bytes;  // valid until sent() or the executor's end
   int send = -1;                                     // for sent()
+  std::size_t slice = 0;                             // for sent()
 };
 
-// REQUIRES: the schedule was made for this rank, world, elements and a block that is a multiple of
-// both codecs'.
+// REQUIRES: the schedule was made for this rank, world, and the format's stretches.
 struct Job {
   int rank;
   int world;
   Schedule schedule;
-  const codecs::Codec* up;    // inputs and partial sums
-  const codecs::Codec* down;  // totals
-  std::uint64_t elements;
+  Format format;
   bool mean;                     // divide by the sum of the weights
-  std::uint32_t slice_elements;  // a multiple of both blocks
+  std::uint32_t slice_elements;  // a multiple of all granules
 };
 
 class Executor {
  public:
-  // `input` is this rank's wire (up->wire_size(elements) bytes); it must stay until input_free().
+  // `input` is this rank's wire (format.input_bytes()); it must stay until input_free().
   // `output` receives the result and is written from the beginning on: keep it apart from `input`.
   // REQUIRES: output.size() == elements.
   Executor(Job job, ByteView input, std::span<float> output);
@@ -79,11 +75,12 @@ class Executor {
   // slice that is not expected, comes twice, or has another size is a wire_error that names what is
   // wrong, and changes nothing.
   Result<ByteSpan> place(int peer, SliceId id, std::uint64_t bytes);
-  // The bytes are there: adds, decodes, and makes further slices ready. A failure may be about a
-  // slice that came before, and waited for this one to be added: Status::peer says whose it is.
+  // The bytes are there: checks, adds, decodes, and makes further slices ready. A failure is about
+  // this slice.
   Status arrived(int peer, SliceId id);
 
   bool output_ready() const;       // every element of the output stands
+  bool output_finite() const;      // none of those that stand is infinite or not a number
   bool input_free() const;         // the input is read no more
   bool finished() const;           // output ready and everything sent
   bool waits_for(int peer) const;  // a slice of that peer is still to come

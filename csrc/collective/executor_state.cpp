@@ -16,11 +16,6 @@ std::size_t index(int value) {
   return static_cast<std::size_t>(value);
 }
 
-std::uint64_t slice_buffer_bytes(const Job& job) {
-  const std::uint64_t elements = std::min<std::uint64_t>(job.elements, job.slice_elements);
-  return std::max(codecs::wire_size(*job.up, elements), codecs::wire_size(*job.down, elements));
-}
-
 // How every refusal of a slice begins.
 std::string slice_from(int peer, SliceId id) {
   return "rank " + std::to_string(peer) + " sent a slice of transfer " + number(id.transfer) +
@@ -33,48 +28,62 @@ Executor::State::State(Job job, ByteView input, std::span<float> output)
     : job_(std::move(job)),
       input_(input),
       output_(output),
-      buffers_(slice_buffer_bytes(job_)),
+      buffers_(job_.format.largest_slice_bytes(job_.slice_elements)),
       peers_(index(job_.world)),
-      elements_to_finish_(job_.elements) {
+      elements_to_finish_(job_.format.elements()) {
   ISTHMUS_CHECK(job_.world >= 1 && job_.rank >= 0 && job_.rank < job_.world);
-  ISTHMUS_CHECK(job_.slice_elements > 0 && job_.slice_elements % job_.up->block == 0 &&
-                job_.slice_elements % job_.down->block == 0);
-  ISTHMUS_CHECK(output_.size() == job_.elements);
-  ISTHMUS_CHECK(input_.size() == codecs::wire_size(*job_.up, job_.elements));
+  ISTHMUS_CHECK(job_.slice_elements > 0);
+  ISTHMUS_CHECK(output_.size() == job_.format.elements());
+  ISTHMUS_CHECK(input_.size() == job_.format.input_bytes());
   add_receives();
   add_sums();
   add_sends();
 }
 
+const codecs::Codec& Executor::State::codec_of(const Receive& receive, const Slice& slice) const {
+  const Segment& segment = job_.format.segment(slice);
+  return receive.role == Role::result ? *segment.down : *segment.up;
+}
+
+const codecs::Codec& Executor::State::codec_of(const Sum& sum, const Slice& slice) const {
+  const Segment& segment = job_.format.segment(slice);
+  return sum.kind == Sum::Kind::total ? *segment.down : *segment.up;
+}
+
 void Executor::State::add_receives() {
   for (const Receive& receive : job_.schedule.receives) {
-    const bool down = receive.role == Role::result;
-    const codecs::Codec* codec = down ? job_.down : job_.up;
-    const bool finished = down || receive.role == Role::copy;
+    const bool finished = receive.role == Role::result || receive.role == Role::copy;
+    Incoming incoming{.what = receive};
+    for (const Slice& slice : slices_of(receive.span)) {
+      const bool in_output = finished && codec_of(receive, slice).identity;
+      incoming.slices.push_back({.slice = slice, .in_output = in_output});
+    }
     Peer& peer = peers_[index(receive.peer)];
     if (peer.receives.size() <= receive.transfer) peer.receives.resize(receive.transfer + 1, -1);
     peer.receives[receive.transfer] = static_cast<int>(incoming_.size());
-    peer.slices_to_come += slices_in(receive.span);
-    incoming_.push_back({receive, codec, finished && codec->identity, -1, {}, {}});
-    incoming_.back().slices.resize(slices_in(receive.span));
+    peer.slices_to_come += incoming.slices.size();
+    incoming_.push_back(std::move(incoming));
   }
 }
 
 void Executor::State::add_sums() {
   for (const Sum& sum : job_.schedule.sums) {
+    Adding adding{.what = sum};
+    for (const Slice& slice : slices_of(sum.span)) adding.slices.push_back({.slice = slice});
     for (std::size_t i = 0; i < sum.terms.size(); ++i) {
       if (sum.terms[i] == Sum::own_input) {
-        input_slices_to_add_ += slices_in(sum.span);
+        input_slices_to_add_ += adding.slices.size();
         continue;
       }
       Incoming& incoming = incoming_[index(sum.terms[i])];
       ISTHMUS_CHECK(incoming.what.span == sum.span);
       incoming.sum = static_cast<int>(sums_.size());
       // The accumulator begins as the first term, so that term may as well come to lie there.
-      if (i == 0) incoming.in_output = incoming.codec->identity;
+      for (InSlice& in : incoming.slices) {
+        in.in_output = i == 0 && codec_of(incoming.what, in.slice).identity;
+      }
     }
-    sums_.push_back({sum, {}, {}});
-    sums_.back().slices.resize(slices_in(sum.span));
+    sums_.push_back(std::move(adding));
   }
 }
 
@@ -82,29 +91,24 @@ void Executor::State::add_sends() {
   for (std::size_t i = 0; i < job_.schedule.sends.size(); ++i) {
     const Send& send = job_.schedule.sends[i];
     const int number = static_cast<int>(i);
-    const std::size_t slices = slices_in(send.span);
-    slices_to_send_ += slices;
     if (send.source == Source::input) {
-      peers_[index(send.peer)].inputs.push_back(number);
-      input_slices_to_send_ += slices;
+      for (const Slice& slice : slices_of(send.span)) {
+        peers_[index(send.peer)].inputs.push_back({.send = number, .slice = slice});
+        ++input_slices_to_send_;
+        ++slices_to_send_;
+      }
     } else if (send.source == Source::sum) {
-      ISTHMUS_CHECK(sums_[index(send.from)].what.span == send.span);
-      sums_[index(send.from)].sends.push_back(number);
+      Adding& adding = sums_[index(send.from)];
+      ISTHMUS_CHECK(adding.what.span == send.span);
+      adding.sends.push_back(number);
+      slices_to_send_ += adding.slices.size();
     } else {
-      ISTHMUS_CHECK(incoming_[index(send.from)].what.span == send.span);
-      incoming_[index(send.from)].sends.push_back(number);
+      Incoming& incoming = incoming_[index(send.from)];
+      ISTHMUS_CHECK(incoming.what.span == send.span);
+      incoming.sends.push_back(number);
+      slices_to_send_ += incoming.slices.size();
     }
   }
-}
-
-std::size_t Executor::State::slices_in(Span span) const {
-  const std::uint64_t slice = job_.slice_elements;
-  return span.count / slice + (span.count % slice != 0 ? 1 : 0);
-}
-
-Span Executor::State::slice_of(Span span, std::size_t slice) const {
-  const std::uint64_t begin = slice * job_.slice_elements;
-  return {span.begin + begin, std::min<std::uint64_t>(job_.slice_elements, span.count - begin)};
 }
 
 void Executor::State::start(std::vector<float> weights) {
@@ -115,9 +119,18 @@ void Executor::State::start(std::vector<float> weights) {
   weights_ = plain ? std::vector<float>(index(job_.world), 1.0F) : std::move(weights);
   if (job_.mean) divisor_ = std::accumulate(weights_.begin(), weights_.end(), 0.0F);
   started_ = true;
+  if (input_slices_to_add_ > 0) {
+    if (const int odd = job_.format.malformed(input_); odd >= 0) {
+      const Segment& segment = job_.format.segments()[index(odd)];
+      health_ = refused("this rank's input: segment " + std::to_string(odd) + " is malformed as " +
+                            std::string(segment.up->name),
+                        job_.rank);
+      return;
+    }
+  }
   for (std::size_t sum = 0; sum < sums_.size(); ++sum) {
     for (std::size_t slice = 0; slice < sums_[sum].slices.size(); ++slice) {
-      if (!advance(static_cast<int>(sum), slice).ok()) return;
+      advance(static_cast<int>(sum), slice);
     }
   }
 }
@@ -129,45 +142,41 @@ bool Executor::State::has_next(int peer) const {
 
 std::optional<OutSlice> Executor::State::next(int peer) {
   Peer& to = peers_[index(peer)];
-  if (to.input < to.inputs.size()) {
-    const int send = to.inputs[to.input];
-    const OutSlice out = out_slice(send, to.input_slice);
-    if (++to.input_slice == slices_in(job_.schedule.sends[index(send)].span)) {
-      to.input_slice = 0;
-      ++to.input;
-    }
-    return out;
-  }
+  if (to.input < to.inputs.size()) return out_slice(to.inputs[to.input++]);
   if (to.ready.empty()) return std::nullopt;
   const Ready ready = to.ready.front();
   to.ready.pop_front();
-  return out_slice(ready.send, ready.slice);
+  return out_slice(ready);
 }
 
-OutSlice Executor::State::out_slice(int number, std::size_t slice) const {
-  const Send& send = job_.schedule.sends[index(number)];
-  const Span span = slice_of(send.span, slice);
-  OutSlice out{{send.transfer, slice * job_.slice_elements}, 1, {}, number};
-  if (send.source == Source::input) {
-    fill_from_input(span, out);
-    return out;
-  }
-  const bool summed = send.source == Source::sum;
-  const codecs::Codec& codec =
-      summed ? codec_of(sums_[index(send.from)].what) : *incoming_[index(send.from)].codec;
-  const Buffer& buffer = summed ? sums_[index(send.from)].slices[slice].buffer
-                                : incoming_[index(send.from)].slices[slice].buffer;
-  out.bytes[0] =
-      buffer ? ByteView(buffer.get(), wire_bytes(codec, span)) : std::as_bytes(output_of(span));
-  return out;
-}
-
-void Executor::State::fill_from_input(Span span, OutSlice& out) const {
+OutSlice Executor::State::out_slice(const Waiting& waiting) const {
+  const Send& send = job_.schedule.sends[index(waiting.send)];
   std::array<codecs::Piece, codecs::max_sections> pieces;
-  out.pieces = codecs::pieces(*job_.up, job_.elements, span.begin, span.count, pieces);
+  OutSlice out{{send.transfer, waiting.slice.span.begin - send.span.begin}, 0, {}, waiting.send};
+  out.pieces = job_.format.pieces(waiting.slice, pieces);
   for (std::size_t i = 0; i < index(out.pieces); ++i) {
     out.bytes[i] = input_.subspan(pieces[i].offset, pieces[i].bytes);
   }
+  return out;
+}
+
+OutSlice Executor::State::out_slice(const Ready& ready) const {
+  const Send& send = job_.schedule.sends[index(ready.send)];
+  const auto fill = [&](const auto& kept, const codecs::Codec& codec) {
+    const Slice& slice = kept.slice;
+    const ByteView bytes = kept.buffer ? ByteView(kept.buffer.get(), wire_bytes(codec, slice))
+                                       : std::as_bytes(output_of(slice));
+    const SliceId id{send.transfer, slice.span.begin - send.span.begin};
+    return OutSlice{id, 1, {bytes}, ready.send, ready.slice};
+  };
+  if (send.source == Source::sum) {
+    const Adding& adding = sums_[index(send.from)];
+    return fill(adding.slices[ready.slice],
+                codec_of(adding.what, adding.slices[ready.slice].slice));
+  }
+  const Incoming& incoming = incoming_[index(send.from)];
+  return fill(incoming.slices[ready.slice],
+              codec_of(incoming.what, incoming.slices[ready.slice].slice));
 }
 
 void Executor::State::make_ready(const std::vector<int>& sends, std::size_t slice) {
@@ -184,14 +193,13 @@ void Executor::State::sent(const OutSlice& out) {
     --input_slices_to_send_;
     return;
   }
-  const std::size_t slice = out.id.offset / job_.slice_elements;
   const auto done_with = [this](auto& read) {
     if (--read.readers == 0) buffers_.give_back(std::move(read.buffer));
   };
   if (send.source == Source::sum) {
-    done_with(sums_[index(send.from)].slices[slice]);
+    done_with(sums_[index(send.from)].slices[out.slice]);
   } else {
-    done_with(incoming_[index(send.from)].slices[slice]);
+    done_with(incoming_[index(send.from)].slices[out.slice]);
   }
 }
 
@@ -208,70 +216,85 @@ Result<Executor::State::Position> Executor::State::find(int peer, SliceId id) {
                       peer);
   }
   Incoming& incoming = incoming_[index(receives[id.transfer])];
-  if (id.offset % job_.slice_elements != 0 || id.offset >= incoming.what.span.count) {
-    return wire_error(slice_from(peer, id) + ": expected a multiple of " +
-                          number(job_.slice_elements) + " below " +
-                          number(incoming.what.span.count),
-                      peer);
+  const auto begin_of = [&](const InSlice& in) {
+    return in.slice.span.begin - incoming.what.span.begin;
+  };
+  const auto found = std::ranges::lower_bound(incoming.slices, id.offset, {}, begin_of);
+  if (found == incoming.slices.end() || begin_of(*found) != id.offset) {
+    return wire_error(slice_from(peer, id) + ": no slice begins there", peer);
   }
-  return Position{&incoming, id.offset / job_.slice_elements};
+  return Position{&incoming, static_cast<std::size_t>(found - incoming.slices.begin())};
 }
 
 Result<ByteSpan> Executor::State::place(int peer, SliceId id, std::uint64_t bytes) {
-  Result<Position> found = find(peer, id);
+  const Result<Position> found = find(peer, id);
   if (!found.ok()) return found.status();
-  const Incoming& incoming = *found->incoming;
-  InSlice& slice = found->incoming->slices[found->slice];
-  const Span span = slice_of(incoming.what.span, found->slice);
-  const std::uint64_t expected = wire_bytes(*incoming.codec, span);
+  InSlice& in = found->slice();
+  const std::uint64_t expected = wire_bytes(codec_of(found->incoming->what, in.slice), in.slice);
   if (bytes != expected) {
     return wire_error(
         slice_from(peer, id) + " with " + number(bytes) + " bytes: expected " + number(expected),
         peer);
   }
-  if (slice.stage != Stage::awaited) {
+  if (in.stage != Stage::awaited) {
     return wire_error(slice_from(peer, id) + ": expected it once, got it again", peer);
   }
-  slice.stage = Stage::placed;
-  if (incoming.in_output) return std::as_writable_bytes(output_of(span));
-  slice.buffer = buffers_.take();
-  return ByteSpan(slice.buffer.get(), expected);
+  in.stage = Stage::placed;
+  if (in.in_output) return std::as_writable_bytes(output_of(in.slice));
+  in.buffer = buffers_.take();
+  return ByteSpan(in.buffer.get(), expected);
 }
 
 Status Executor::State::arrived(int peer, SliceId id) {
-  Result<Position> found = find(peer, id);
+  const Result<Position> found = find(peer, id);
   if (!found.ok()) return found.status();
-  Incoming& incoming = *found->incoming;
-  InSlice& slice = incoming.slices[found->slice];
-  if (slice.stage != Stage::placed) {
+  InSlice& in = found->slice();
+  if (in.stage != Stage::placed) {
     return wire_error(
-        slice_from(peer, id) + (slice.stage == Stage::awaited ? ": expected to place it first"
-                                                              : ": expected it once, got it again"),
+        slice_from(peer, id) + (in.stage == Stage::awaited ? ": expected to place it first"
+                                                           : ": expected it once, got it again"),
         peer);
   }
-  slice.stage = Stage::arrived;
+  in.stage = Stage::arrived;
   --peers_[index(peer)].slices_to_come;
-  if (incoming.sum >= 0) return started_ ? advance(incoming.sum, found->slice) : Status{};
-  return take_result(incoming, found->slice);
+  if (Status form = check_form(*found, id); !form.ok()) return fail(form);
+  if (!health_.ok()) return {};
+  if (found->incoming->sum < 0) {
+    take_result(*found->incoming, found->index);
+  } else if (started_) {
+    advance(found->incoming->sum, found->index);
+  }
+  return {};
 }
 
-Status Executor::State::take_result(Incoming& incoming, std::size_t position) {
-  InSlice& slice = incoming.slices[position];
-  const Span span = slice_of(incoming.what.span, position);
-  if (!incoming.in_output) {
-    const ByteView wire(slice.buffer.get(), wire_bytes(*incoming.codec, span));
-    if (!codecs::decode(*incoming.codec, wire, output_of(span))) {
-      const SliceId id{incoming.what.transfer, position * job_.slice_elements};
-      return fail(wire_error(slice_from(incoming.what.peer, id) + ": malformed as " +
-                                 std::string(incoming.codec->name),
-                             incoming.what.peer));
-    }
+Status Executor::State::check_form(const Position& position, SliceId id) {
+  const InSlice& in = position.slice();
+  if (in.in_output) return {};  // any bytes are floats
+  const Receive& what = position.incoming->what;
+  const codecs::Codec& codec = codec_of(what, in.slice);
+  const ByteView wire(in.buffer.get(), wire_bytes(codec, in.slice));
+  if (codecs::valid(codec, wire, in.slice.span.count)) return {};
+  return wire_error(slice_from(what.peer, id) + ": malformed as " + std::string(codec.name),
+                    what.peer);
+}
+
+void Executor::State::take_result(Incoming& incoming, std::size_t position) {
+  InSlice& in = incoming.slices[position];
+  if (!in.in_output) {
+    const codecs::Codec& codec = codec_of(incoming.what, in.slice);
+    const ByteView wire(in.buffer.get(), wire_bytes(codec, in.slice));
+    codecs::decode_part(codec, wire, in.slice.span.count, 0, output_of(in.slice));
   }
-  elements_to_finish_ -= span.count;
-  slice.readers = static_cast<int>(incoming.sends.size());
-  if (slice.readers == 0) buffers_.give_back(std::move(slice.buffer));
+  finish(in.slice);
+  in.readers = static_cast<int>(incoming.sends.size());
+  if (in.readers == 0) buffers_.give_back(std::move(in.buffer));
   make_ready(incoming.sends, position);
-  return {};
+}
+
+// The slice of the output stands. It is still in a cache, so looking at it costs little.
+void Executor::State::finish(const Slice& slice) {
+  elements_to_finish_ -= slice.span.count;
+  finite_ = finite_ && all_finite(output_of(slice));
 }
 
 Status Executor::State::fail(Status status) {

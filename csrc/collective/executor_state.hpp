@@ -24,6 +24,7 @@ class Executor::State {
   Status arrived(int peer, SliceId id);
 
   bool output_ready() const { return elements_to_finish_ == 0; }
+  bool output_finite() const { return finite_; }
   bool input_free() const { return input_slices_to_send_ == 0 && input_slices_to_add_ == 0; }
   bool finished() const { return output_ready() && slices_to_send_ == 0; }
   bool waits_for(int peer) const;
@@ -32,43 +33,48 @@ class Executor::State {
   enum class Stage : std::uint8_t { awaited, placed, arrived };
 
   struct InSlice {
-    Buffer buffer;    // none: the bytes are in the output
-    int readers = 0;  // sends that have not passed it on yet
+    Slice slice;
+    bool in_output = false;  // its bytes go straight into the output
+    Buffer buffer{};         // none: the bytes are in the output
+    int readers = 0;         // sends that have not passed it on yet
     Stage stage = Stage::awaited;
   };
   struct SumSlice {
-    Buffer buffer;  // the encoded sum; none: it is in the output
+    Slice slice;
+    Buffer buffer{};  // the encoded sum; none: it is in the output
     int readers = 0;
     std::size_t added = 0;  // terms
   };
   struct Incoming {
     Receive what;
-    const codecs::Codec* codec;
-    bool in_output;          // its bytes go straight into the output
-    int sum = -1;            // that it is a term of
-    std::vector<int> sends;  // that pass it on
-    std::vector<InSlice> slices;
+    int sum = -1;              // that it is a term of
+    std::vector<int> sends{};  // that pass it on
+    std::vector<InSlice> slices{};
   };
   struct Adding {
     Sum what;
-    std::vector<int> sends;
-    std::vector<SumSlice> slices;
+    std::vector<int> sends{};
+    std::vector<SumSlice> slices{};
   };
   struct Ready {
     int send;
     std::size_t slice;
   };
+  struct Waiting {  // a slice of the input that has not left
+    int send;
+    Slice slice;
+  };
   struct Peer {
     std::vector<int> receives;  // by transfer; -1: there is none of that number
     std::uint64_t slices_to_come = 0;
-    std::vector<int> inputs;  // sends of this rank's input, walked in order
+    std::vector<Waiting> inputs;  // slices of this rank's input, walked in order
     std::size_t input = 0;
-    std::size_t input_slice = 0;
     std::deque<Ready> ready;
   };
   struct Position {  // of a coming slice
     Incoming* incoming;
-    std::size_t slice;
+    std::size_t index;
+    InSlice& slice() const { return incoming->slices[index]; }
   };
 
   // Construction (executor_state.cpp).
@@ -77,33 +83,39 @@ class Executor::State {
   void add_sends();
 
   // Slices.
-  std::size_t slices_in(Span span) const;
-  Span slice_of(Span span, std::size_t slice) const;
-  std::span<float> output_of(Span span) const { return output_.subspan(span.begin, span.count); }
-  static std::uint64_t wire_bytes(const codecs::Codec& codec, Span span) {
-    return codecs::wire_size(codec, span.count);
+  std::vector<Slice> slices_of(Span span) const {
+    return job_.format.cut(span, job_.slice_elements);
   }
+  std::span<float> output_of(const Slice& slice) const {
+    return output_.subspan(slice.span.begin, slice.span.count);
+  }
+  const codecs::Codec& codec_of(const Receive& receive, const Slice& slice) const;
+  const codecs::Codec& codec_of(const Sum& sum, const Slice& slice) const;
+  static std::uint64_t wire_bytes(const codecs::Codec& codec, const Slice& slice) {
+    return codecs::wire_size(codec, slice.span.count);
+  }
+  void finish(const Slice& slice);
 
   // Sending.
-  OutSlice out_slice(int send, std::size_t slice) const;
-  void fill_from_input(Span span, OutSlice& out) const;
+  OutSlice out_slice(const Waiting& waiting) const;
+  OutSlice out_slice(const Ready& ready) const;
   void make_ready(const std::vector<int>& sends, std::size_t slice);
 
   // Receiving.
   Result<Position> find(int peer, SliceId id);
   Status fail(Status status);
-  Status take_result(Incoming& incoming, std::size_t slice);
+  Status check_form(const Position& position, SliceId id);
+  void take_result(Incoming& incoming, std::size_t slice);
 
   // Adding (executor_sums.cpp).
-  const codecs::Codec& codec_of(const Sum& sum) const;
   bool has_term(int term, std::size_t slice) const;
   std::size_t terms_at_hand(const Adding& adding, std::size_t slice) const;
-  Addend addend(int term, Span span, std::size_t slice);
-  ByteView own_wire(Span span);
-  Status advance(int sum, std::size_t slice);
-  Status add_terms(Adding& adding, std::size_t slice, std::size_t end);
+  Addend addend(int term, const Slice& slice, std::size_t index);
+  ByteView own_wire(const Slice& slice);
+  void advance(int sum, std::size_t slice);
+  void add_terms(Adding& adding, std::size_t slice, std::size_t end);
   void release_terms(const Adding& adding, std::size_t slice, std::size_t end);
-  Status finish_sum(Adding& adding, std::size_t slice);
+  void finish_sum(Adding& adding, std::size_t slice);
 
   Job job_;
   ByteView input_;
@@ -120,6 +132,7 @@ class Executor::State {
   std::vector<Peer> peers_;
 
   std::uint64_t elements_to_finish_;
+  bool finite_ = true;
   std::uint64_t slices_to_send_ = 0;
   std::uint64_t input_slices_to_send_ = 0;
   std::uint64_t input_slices_to_add_ = 0;

@@ -12,10 +12,6 @@ std::size_t index(int value) {
 
 }  // namespace
 
-const codecs::Codec& Executor::State::codec_of(const Sum& sum) const {
-  return sum.kind == Sum::Kind::total ? *job_.down : *job_.up;
-}
-
 bool Executor::State::has_term(int term, std::size_t slice) const {
   return term == Sum::own_input || incoming_[index(term)].slices[slice].stage == Stage::arrived;
 }
@@ -31,58 +27,59 @@ std::size_t Executor::State::terms_at_hand(const Adding& adding, std::size_t sli
   return own_alone && terms.size() > 1 ? begin : end;
 }
 
-Status Executor::State::advance(int sum, std::size_t slice) {
+void Executor::State::advance(int sum, std::size_t slice) {
   Adding& adding = sums_[index(sum)];
   const std::size_t end = terms_at_hand(adding, slice);
-  if (end == adding.slices[slice].added) return {};
-  if (Status added = add_terms(adding, slice, end); !added.ok()) return fail(added);
+  if (end == adding.slices[slice].added) return;
+  add_terms(adding, slice, end);
   release_terms(adding, slice, end);
   adding.slices[slice].added = end;
-  if (end < adding.what.terms.size()) return {};
-  Status finished = finish_sum(adding, slice);
-  return finished.ok() ? finished : fail(finished);
+  if (end == adding.what.terms.size()) finish_sum(adding, slice);
 }
 
-Status Executor::State::add_terms(Adding& adding, std::size_t slice, std::size_t end) {
+// The last terms also bring the division and the sum's own wire, in the same pass.
+void Executor::State::add_terms(Adding& adding, std::size_t number, std::size_t end) {
+  SumSlice& sum = adding.slices[number];
+  const Slice& slice = sum.slice;
   const std::vector<int>& terms = adding.what.terms;
-  const std::size_t begin = adding.slices[slice].added;
-  const Span span = slice_of(adding.what.span, slice);
   const bool weighted = adding.what.kind != Sum::Kind::copy;
-  const bool divided = weighted && adding.what.kind != Sum::Kind::partial && end == terms.size();
+  const bool last = end == terms.size();
   addends_.clear();
-  for (std::size_t i = begin; i < end; ++i) {
-    addends_.push_back(addend(terms[i], span, slice));
+  for (std::size_t i = sum.added; i < end; ++i) {
+    addends_.push_back(addend(terms[i], slice, number));
     if (!weighted) addends_.back().weight = 1;
   }
-  const int failed = accumulate({.codec = job_.up,
-                                 .addends = addends_,
-                                 .begins = begin == 0,
-                                 .divisor = divided ? divisor_ : 1.0F},
-                                output_of(span));
-  if (failed == all_added) return {};
-  const int term = terms[begin + index(failed)];
-  const std::string what = ": malformed as " + std::string(job_.up->name) + " at elements [" +
-                           std::to_string(span.begin) + ", " +
-                           std::to_string(span.begin + span.count) + ")";
-  if (term == Sum::own_input) return refused("this rank's input" + what, job_.rank);
-  const int peer = incoming_[index(term)].what.peer;
-  return wire_error("a term from rank " + std::to_string(peer) + what, peer);
+  const bool divided = weighted && adding.what.kind != Sum::Kind::partial && last;
+  Accumulation work{.codec = job_.format.segment(slice).up,
+                    .addends = addends_,
+                    .begins = sum.added == 0,
+                    .divisor = divided ? divisor_ : 1.0F};
+  const codecs::Codec& codec = codec_of(adding.what, slice);
+  if (last && !adding.sends.empty() && !codec.identity) {
+    sum.buffer = buffers_.take();
+    work.encode_with = &codec;
+    work.wire = {sum.buffer.get(), wire_bytes(codec, slice)};
+    // What the others will decode is this rank's result too.
+    work.as_decoded = adding.what.kind == Sum::Kind::total;
+  }
+  accumulate(work, output_of(slice));
 }
 
-Addend Executor::State::addend(int term, Span span, std::size_t slice) {
-  if (term == Sum::own_input) return {own_wire(span), weights_[index(job_.rank)]};
+Addend Executor::State::addend(int term, const Slice& slice, std::size_t number) {
+  if (term == Sum::own_input) return {own_wire(slice), weights_[index(job_.rank)]};
   const Incoming& incoming = incoming_[index(term)];
-  const Buffer& buffer = incoming.slices[slice].buffer;
-  const ByteView wire = incoming.in_output ? std::as_bytes(output_of(span))
-                                           : ByteView(buffer.get(), wire_bytes(*job_.up, span));
+  const InSlice& in = incoming.slices[number];
+  const ByteView wire =
+      in.in_output ? std::as_bytes(output_of(slice))
+                   : ByteView(in.buffer.get(), wire_bytes(codec_of(incoming.what, slice), slice));
   const bool weighted_already = incoming.what.role == Role::partial;
   return {wire, weighted_already ? 1.0F : weights_[index(incoming.what.peer)]};
 }
 
-// The own input's wire of the span, standing alone.
-ByteView Executor::State::own_wire(Span span) {
+// The own input's wire of the slice, standing alone.
+ByteView Executor::State::own_wire(const Slice& slice) {
   std::array<codecs::Piece, codecs::max_sections> pieces;
-  const int count = codecs::pieces(*job_.up, job_.elements, span.begin, span.count, pieces);
+  const int count = job_.format.pieces(slice, pieces);
   if (count == 1) return input_.subspan(pieces[0].offset, pieces[0].bytes);
   if (!own_wire_) own_wire_ = buffers_.take();
   std::size_t at = 0;
@@ -105,25 +102,11 @@ void Executor::State::release_terms(const Adding& adding, std::size_t slice, std
   }
 }
 
-Status Executor::State::finish_sum(Adding& adding, std::size_t number) {
-  SumSlice& slice = adding.slices[number];
-  const Span span = slice_of(adding.what.span, number);
-  const std::span<float> sum = output_of(span);
-  const codecs::Codec& codec = codec_of(adding.what);
-  slice.readers = static_cast<int>(adding.sends.size());
-  if (slice.readers > 0 && !codec.identity) {
-    slice.buffer = buffers_.take();
-    const ByteSpan wire(slice.buffer.get(), wire_bytes(codec, span));
-    codecs::encode(codec, sum, wire);
-    // What the others will decode is this rank's result too.
-    const bool total = adding.what.kind == Sum::Kind::total;
-    if (total && !codecs::decode(codec, wire, sum)) {
-      return internal_error(std::string(codec.name) + " cannot read its own wire");
-    }
-  }
-  if (adding.what.kind != Sum::Kind::partial) elements_to_finish_ -= span.count;
+void Executor::State::finish_sum(Adding& adding, std::size_t number) {
+  SumSlice& sum = adding.slices[number];
+  sum.readers = static_cast<int>(adding.sends.size());
+  if (adding.what.kind != Sum::Kind::partial) finish(sum.slice);
   make_ready(adding.sends, number);
-  return {};
 }
 
 }  // namespace isthmus

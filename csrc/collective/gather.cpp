@@ -8,8 +8,8 @@ namespace isthmus {
 
 Schedule gather_all_reduce(const Shape& shape) {
   Schedule schedule;
-  if (shape.elements == 0) return schedule;
-  const Span whole{0, shape.elements};
+  const Span whole{0, shape.elements()};
+  if (whole.count == 0) return schedule;
   Sum sum{whole, {}, Sum::Kind::local};
   for (int peer = 0; peer < shape.world; ++peer) {
     if (peer == shape.rank) {

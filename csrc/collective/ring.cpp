@@ -28,7 +28,7 @@ class Ring {
  private:
   Span chunk(int index) const {
     const int world = shape_.world;
-    return share(shape_.elements, shape_.block, world, (index % world + world) % world);
+    return share(shape_, (index % world + world) % world);
   }
 
   void send(std::uint32_t transfer, Span span, Source source, int from) {

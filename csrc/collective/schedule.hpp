@@ -3,7 +3,7 @@
 //
 // Made by pure functions (direct.cpp, gather.cpp, ring.cpp, broadcast.cpp), proved for worlds of 1
 // to 64 without a network, and run by Executor. All ranks of a collective make theirs from the same
-// (world, elements, block), so both ends of a transfer agree on its number and its span without
+// (world, stretches), so both ends of a transfer agree on its number and its span without
 // asking. Empty spans make no transfer.
 #pragma once
 
@@ -13,7 +13,7 @@
 
 namespace isthmus {
 
-// Elements [begin, begin + count). `begin` is a multiple of the codec's block.
+// Elements [begin, begin + count). It begins and ends where a stretch may be cut.
 struct Span {
   std::uint64_t begin = 0;
   std::uint64_t count = 0;
@@ -71,21 +71,30 @@ struct Schedule {
 
 enum class Algorithm : std::uint8_t { direct = 1, gather = 2, ring = 3, broadcast = 4 };
 
-// REQUIRES: 0 <= rank < world, block > 0.
+// Elements that may be cut at multiples of `granule`, counted from the stretch's beginning.
+struct Stretch {
+  std::uint64_t elements;
+  std::uint32_t granule;
+};
+
+// REQUIRES: 0 <= rank < world, and every granule is above 0.
 struct Shape {
   int rank;
   int world;
-  std::uint64_t elements;
-  std::uint32_t block;
+  std::vector<Stretch> stretches;
+
+  std::uint64_t elements() const;
 };
 
 Schedule direct_all_reduce(const Shape& shape);
 Schedule gather_all_reduce(const Shape& shape);
 Schedule ring_all_reduce(const Shape& shape);
-Schedule broadcast(const Shape& shape, int root);
+Schedule broadcast(const Shape& shape, int root);  // REQUIRES: 0 <= root < world
+// Any of them. `root`: of a broadcast.
+Schedule make_schedule(Algorithm algorithm, const Shape& shape, int root = 0);
 
-// The owner's share of `elements`, cut at multiples of `block`, as even as that allows. Shares
-// follow each other in the order of their owners; an empty one begins where the elements end.
-Span share(std::uint64_t elements, std::uint32_t block, int world, int owner);
+// The owner's share of the elements, as even as the granules allow. Shares follow each other in the
+// order of their owners.
+Span share(const Shape& shape, int owner);
 
 }  // namespace isthmus

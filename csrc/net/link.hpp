@@ -23,7 +23,8 @@ struct OutFrame {
   Header header;
   int count = 0;
   std::array<ByteView, 3> pieces;
-  int send = -1;  // for the Traffic that made it
+  int send = -1;  // this and the next are for the Traffic that made it
+  std::size_t slice = 0;
 };
 
 // What the links of a mesh carry. Implemented by the session; called only from within Link::pump().

@@ -210,7 +210,7 @@ void Engine::fail(const Status& status, bool tell_others) {
   }
   progress_ = true;
   for (auto& [number, operation] : operations_) operation->fail(failed_);
-  if (!joined_->done()) joined_->finish({.status = failed_, .contributors = {}, .gathered = {}});
+  if (!joined_->done()) joined_->finish({.status = failed_});
 }
 
 void Engine::close(std::int64_t now_ns) {
@@ -223,9 +223,7 @@ void Engine::close(std::int64_t now_ns) {
     operation->fail(cancelled("the session was closed before " + operation->title() + " was done"));
   }
   if (!joined_->done())
-    joined_->finish({.status = cancelled("the session was closed while joining"),
-                     .contributors = {},
-                     .gathered = {}});
+    joined_->finish({.status = cancelled("the session was closed while joining")});
   rendezvous_.leave();
   close_deadline_ns_ = now_ns + (failed ? close_failed_within_ns : close_within_ns);
   phase_ = Phase::closing;

@@ -12,26 +12,9 @@ namespace isthmus {
 namespace {
 
 // 256 KiB of float32: large enough that a frame's cost vanishes, small enough to stay in the
-// second-level cache.
+// second-level cache. All granules are powers of two up to the largest.
 constexpr std::uint32_t slice_elements = 64 << 10;
-
-Schedule schedule_for(const Request& request, Place place, std::uint64_t elements) {
-  const Shape shape{.rank = place.rank,
-                    .world = place.world,
-                    .elements = elements,
-                    .block = std::lcm(request.up->block, request.down->block)};
-  switch (request.algorithm) {
-    case Algorithm::direct:
-      return direct_all_reduce(shape);
-    case Algorithm::gather:
-      return gather_all_reduce(shape);
-    case Algorithm::ring:
-      return ring_all_reduce(shape);
-    case Algorithm::broadcast:
-      return broadcast(shape, request.root);
-  }
-  return {};
-}
+static_assert(slice_elements % codecs::max_granule == 0);
 
 }  // namespace
 
@@ -47,26 +30,32 @@ Operation::Operation(std::shared_ptr<Work> work, Request request, Place place, B
 }
 
 void Operation::build_executor(Buffers& buffers) {
-  std::uint64_t elements = request_.elements;
+  std::vector<Segment> segments = request_.segments;
   ByteView input = request_.input;
   const bool bytes = request_.collective == Collective::broadcast;
-  // Bytes travel as float32 that nobody computes with, padded to whole elements.
-  if (bytes) elements = (elements + sizeof(float) - 1) / sizeof(float);
-  output_ = buffers.lease(elements * sizeof(float));
+  if (bytes) {
+    // Bytes travel as float32 that nobody computes with, padded to whole elements.
+    const codecs::Codec* f32 = codecs::find("f32");
+    const std::uint64_t elements = (request_.output.size() + sizeof(float) - 1) / sizeof(float);
+    segments = {{.up = f32, .down = f32, .elements = elements}};
+  }
+  Format format(std::move(segments));
+  output_ = buffers.lease(format.elements() * sizeof(float));
   if (bytes && place_.rank == request_.root) {
-    padded_input_ = buffers.lease(elements * sizeof(float));
+    padded_input_ = buffers.lease(format.input_bytes());
     std::memset(padded_input_.bytes().data(), 0, padded_input_.bytes().size());
     std::memcpy(padded_input_.bytes().data(), request_.output.data(), request_.output.size());
   }
   // Others have no input, and their schedule reads none.
   if (bytes) input = place_.rank == request_.root ? padded_input_.bytes() : output_.bytes();
+  Schedule schedule = make_schedule(
+      request_.algorithm,
+      {.rank = place_.rank, .world = place_.world, .stretches = format.stretches()}, request_.root);
   executor_ = std::make_unique<Executor>(
       Job{.rank = place_.rank,
           .world = place_.world,
-          .schedule = schedule_for(request_, place_, elements),
-          .up = request_.up,
-          .down = request_.down,
-          .elements = elements,
+          .schedule = std::move(schedule),
+          .format = std::move(format),
           .mean = request_.mean && request_.collective == Collective::all_reduce,
           .slice_elements = slice_elements},
       input, output_.floats());
@@ -128,6 +117,7 @@ void Operation::complete() {
   if (executor_ != nullptr) {
     if (const Status& health = executor_->health(); !health.ok()) return fail(health);
     std::memcpy(request_.output.data(), output_.bytes().data(), request_.output.size());
+    outcome.finite = executor_->output_finite();
   }
   for (int rank = 0; rank < place_.world; ++rank) {
     outcome.contributors.push_back(rank);
@@ -141,7 +131,7 @@ void Operation::complete() {
 void Operation::fail(const Status& status) {
   if (done_) return;
   done_ = failed_ = true;
-  work_->finish({.status = status, .contributors = {}, .gathered = {}});
+  work_->finish({.status = status});
 }
 
 bool Operation::finished() const {

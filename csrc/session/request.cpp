@@ -1,5 +1,6 @@
 #include "session/request.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 
@@ -14,9 +15,29 @@ std::string hex(std::uint64_t value) {
   return text;
 }
 
-std::string codec_text(std::uint8_t id) {
-  const codecs::Codec* codec = codecs::find(static_cast<codecs::Id>(id), 0);
-  return codec ? std::string(codec->name) : "none";
+std::string codec_text(std::uint8_t id, std::uint8_t variant) {
+  const codecs::Codec* codec = codecs::find(static_cast<codecs::Id>(id), variant);
+  return codec != nullptr ? std::string(codec->name) : "unknown";
+}
+
+SegmentName name_of(const Segment& segment) {
+  return {.up = static_cast<std::uint8_t>(segment.up->id),
+          .up_variant = segment.up->variant,
+          .down = static_cast<std::uint8_t>(segment.down->id),
+          .down_variant = segment.down->variant,
+          .elements = segment.elements};
+}
+
+std::uint64_t elements_of(const Announcement& a) {
+  std::uint64_t sum = 0;
+  for (const SegmentName& segment : a.segments) sum += segment.elements;
+  return sum;
+}
+
+// The first segment in which the two differ. REQUIRES: they have as many.
+std::size_t first_odd(const Announcement& a, const Announcement& b) {
+  return static_cast<std::size_t>(std::ranges::mismatch(a.segments, b.segments).in1 -
+                                  a.segments.begin());
 }
 
 }  // namespace
@@ -34,31 +55,36 @@ std::string_view name_of(Collective collective) {
 }
 
 Announcement announcement_of(const Request& r) {
-  return {.collective = r.collective,
-          .algorithm = r.algorithm,
-          .up = r.up ? static_cast<std::uint8_t>(r.up->id) : std::uint8_t{0},
-          .down = r.down ? static_cast<std::uint8_t>(r.down->id) : std::uint8_t{0},
-          .mean = r.mean ? std::uint8_t{1} : std::uint8_t{0},
-          .root = static_cast<std::uint16_t>(r.root),
-          .elements = r.elements,
-          .layout = r.layout,
-          .weight = r.weight,
-          .payload = r.payload};
+  Announcement a{.collective = r.collective,
+                 .algorithm = r.algorithm,
+                 .mean = r.mean ? std::uint8_t{1} : std::uint8_t{0},
+                 .root = static_cast<std::uint16_t>(r.root),
+                 .bytes = r.collective == Collective::broadcast ? r.output.size() : 0,
+                 .layout = r.layout,
+                 .weight = r.weight,
+                 .payload = r.payload};
+  for (const Segment& segment : r.segments) a.segments.push_back(name_of(segment));
+  return a;
 }
 
 std::vector<std::byte> to_payload(const Announcement& a) {
-  return Writer()
-      .put(static_cast<std::uint8_t>(a.collective))
+  Writer out;
+  out.put(static_cast<std::uint8_t>(a.collective))
       .put(static_cast<std::uint8_t>(a.algorithm))
-      .put(a.up)
-      .put(a.down)
       .put(a.mean)
       .put(a.root)
-      .put(a.elements)
+      .put(a.bytes)
       .put(a.layout)
       .put(a.weight)
-      .put_raw(a.payload)
-      .take();
+      .put(static_cast<std::uint32_t>(a.segments.size()));
+  for (const SegmentName& segment : a.segments) {
+    out.put(segment.up)
+        .put(segment.up_variant)
+        .put(segment.down)
+        .put(segment.down_variant)
+        .put(segment.elements);
+  }
+  return out.put_raw(a.payload).take();
 }
 
 std::vector<std::byte> to_payload(const Status& why) {
@@ -75,13 +101,21 @@ Result<Announcement> parse_announcement(ByteView payload) {
   const auto collective = in.get<std::uint8_t>();
   a.collective = static_cast<Collective>(collective);
   a.algorithm = static_cast<Algorithm>(in.get<std::uint8_t>());
-  a.up = in.get<std::uint8_t>();
-  a.down = in.get<std::uint8_t>();
   a.mean = in.get<std::uint8_t>();
   a.root = in.get<std::uint16_t>();
-  a.elements = in.get<std::uint64_t>();
+  a.bytes = in.get<std::uint64_t>();
   a.layout = in.get<std::uint64_t>();
   a.weight = in.get<float>();
+  const auto segments = in.get<std::uint32_t>();
+  if (segments > max_segments) return wire_error("it announced too many segments");
+  for (std::uint32_t i = 0; i < segments && in.ok(); ++i) {
+    SegmentName& segment = a.segments.emplace_back();
+    segment.up = in.get<std::uint8_t>();
+    segment.up_variant = in.get<std::uint8_t>();
+    segment.down = in.get<std::uint8_t>();
+    segment.down_variant = in.get<std::uint8_t>();
+    segment.elements = in.get<std::uint64_t>();
+  }
   if (!in.ok() || collective < 1 || collective > 3)
     return wire_error("its announcement makes no sense");
   if (!std::isfinite(a.weight) || a.weight < 0)
@@ -103,15 +137,28 @@ std::string difference(const Announcement& mine, const std::string& my_site,
     return say("the operation", std::string(name_of(mine.collective)),
                std::string(name_of(theirs.collective)));
   if (mine.collective == Collective::all_gather) return "";
-  if (mine.elements != theirs.elements)
-    return say(
-        mine.collective == Collective::broadcast ? "the length in bytes" : "the number of elements",
-        std::to_string(mine.elements), std::to_string(theirs.elements));
+  if (mine.bytes != theirs.bytes)
+    return say("the length in bytes", std::to_string(mine.bytes), std::to_string(theirs.bytes));
+  if (elements_of(mine) != elements_of(theirs))
+    return say("the number of elements", std::to_string(elements_of(mine)),
+               std::to_string(elements_of(theirs)));
   if (mine.root != theirs.root)
     return say("root", std::to_string(mine.root), std::to_string(theirs.root));
-  if (mine.up != theirs.up) return say("the codec", codec_text(mine.up), codec_text(theirs.up));
-  if (mine.down != theirs.down)
-    return say("the codec down", codec_text(mine.down), codec_text(theirs.down));
+  if (mine.segments.size() != theirs.segments.size())
+    return say("the number of segments", std::to_string(mine.segments.size()),
+               std::to_string(theirs.segments.size()));
+  if (const std::size_t odd = first_odd(mine, theirs); odd < mine.segments.size()) {
+    const SegmentName& here = mine.segments[odd];
+    const SegmentName& there = theirs.segments[odd];
+    const std::string up = codec_text(here.up, here.up_variant);
+    const std::string their_up = codec_text(there.up, there.up_variant);
+    if (up != their_up) return say("the codec", up, their_up);
+    if (here.elements != there.elements)
+      return say("a segment's length", std::to_string(here.elements),
+                 std::to_string(there.elements));
+    return say("the codec down", codec_text(here.down, here.down_variant),
+               codec_text(there.down, there.down_variant));
+  }
   if (mine.mean != theirs.mean)
     return say("op", mine.mean ? "mean" : "sum", theirs.mean ? "mean" : "sum");
   if (mine.layout != theirs.layout)

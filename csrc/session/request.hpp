@@ -6,26 +6,24 @@
 
 #include "base/bytes.hpp"
 #include "base/status.hpp"
-#include "codecs/codec.hpp"
-#include "collective/schedule.hpp"
+#include "collective/format.hpp"
 
 namespace isthmus {
 
-// Larger payloads of all_gather would not fit into an announcement.
+// Larger payloads of all_gather, and more segments, would not fit into an announcement.
 inline constexpr std::size_t max_gather_bytes = (1 << 20) - 256;
+inline constexpr std::size_t max_segments = 1 << 16;
 
 enum class Collective : std::uint8_t { all_reduce = 1, broadcast = 2, all_gather = 3 };
 
 struct Request {
   Collective collective = Collective::all_gather;
-  // all_reduce: `input` is the wire of `elements` floats, `output` their memory (for an identity
-  // codec it may be the same). broadcast: `output` is the caller's bytes, in and out. Both stay
-  // until the work is done; `output` is written once, when all went well.
+  // all_reduce: `input` is the segments' wires as Format lays them out, `output` the memory of
+  // their floats (for f32 it may be the same). broadcast: `output` is the caller's bytes, in and
+  // out. Both stay until the work is done; `output` is written once, when all went well.
   ByteView input{};
   ByteSpan output{};
-  std::uint64_t elements = 0;
-  const codecs::Codec* up = nullptr;
-  const codecs::Codec* down = nullptr;
+  std::vector<Segment> segments{};  // all_reduce
   bool mean = true;
   float weight = 1.0f;
   Algorithm algorithm = Algorithm::direct;
@@ -35,16 +33,23 @@ struct Request {
 };
 
 // The part of a request that all sites must agree on, with the site's weight and payload.
+struct SegmentName {
+  std::uint8_t up = 0, up_variant = 0;
+  std::uint8_t down = 0, down_variant = 0;
+  std::uint64_t elements = 0;
+  friend bool operator==(const SegmentName&, const SegmentName&) = default;
+};
+
 struct Announcement {
   Collective collective = Collective::all_gather;
   Algorithm algorithm = Algorithm::direct;
-  std::uint8_t up = 0, down = 0;
   std::uint8_t mean = 0;
   std::uint16_t root = 0;
-  std::uint64_t elements = 0;
+  std::uint64_t bytes = 0;              // broadcast
+  std::vector<SegmentName> segments{};  // all_reduce
   std::uint64_t layout = 0;
   float weight = 1.0f;
-  std::vector<std::byte> payload;
+  std::vector<std::byte> payload{};  // all_gather
 };
 
 Announcement announcement_of(const Request& request);

@@ -14,7 +14,7 @@ void Engine::submit(std::shared_ptr<Work> work, Request request, std::int64_t no
   const Status refusal = !failed_.ok()              ? failed_
                          : phase_ != Phase::running ? cancelled("the session is closed")
                                                     : Status{};
-  if (!refusal.ok()) return work->finish({.status = refusal, .contributors = {}, .gathered = {}});
+  if (!refusal.ok()) return work->finish({.status = refusal});
   const std::uint64_t number = work->operation();
   next_operation_ = number + 1;
   if (!operations_.contains(first_open_)) progress_ns_ = now_ns;
@@ -103,6 +103,7 @@ bool Engine::next(int peer, OutFrame& frame) {
     frame.count = slice->pieces;
     frame.pieces = slice->bytes;
     frame.send = slice->send;
+    frame.slice = slice->slice;
     for (int i = 0; i < slice->pieces; ++i)
       frame.header.length +=
           static_cast<std::uint32_t>(slice->bytes[static_cast<std::size_t>(i)].size());
@@ -125,6 +126,7 @@ void Engine::sent(int, const OutFrame& frame) {
   slice.pieces = frame.count;
   slice.bytes = frame.pieces;
   slice.send = frame.send;
+  slice.slice = frame.slice;
   operation->sent(slice);
 }
 

@@ -15,8 +15,9 @@ namespace isthmus {
 
 struct Outcome {
   Status status;
-  std::vector<int> contributors;                 // ranks whose data is in the result
-  std::vector<std::vector<std::byte>> gathered;  // all_gather: by rank
+  std::vector<int> contributors{};                 // ranks whose data is in the result
+  std::vector<std::vector<std::byte>> gathered{};  // all_gather: by rank
+  bool finite = true;  // all_reduce: no element of the result is infinite or not a number
 };
 
 class Work {

@@ -126,25 +126,25 @@ Request Site::request_for(std::size_t index) {
     request.payload = drawn_bytes(plan_, index, site_);
     return request;
   }
-  request.elements = operation.elements + (odd ? 1 : 0);
+  const std::uint64_t elements = operation.elements + (odd ? 1 : 0);
   if (request.collective == Collective::broadcast) {
     memory.bytes = drawn_bytes(plan_, index, site_);
-    memory.bytes.resize(request.elements);
+    memory.bytes.resize(elements);
     request.output = memory.bytes;
     request.algorithm = Algorithm::broadcast;
-    request.up = request.down = codecs::find("f32");
     request.root = operation.root;
     return request;
   }
   memory.values = drawn_floats(plan_, index, site_);
-  memory.values.resize(request.elements);
-  request.up = request.down = codecs::find(operation.codec);
-  ISTHMUS_CHECK(request.up != nullptr);
+  memory.values.resize(elements);
+  const codecs::Codec* codec = codecs::find(operation.codec);
+  ISTHMUS_CHECK(codec != nullptr);
+  request.segments = {{.up = codec, .down = codec, .elements = elements}};
   request.output = std::as_writable_bytes(std::span(memory.values));
   request.input = request.output;
-  if (!request.up->identity) {
-    memory.wire.resize(codecs::wire_size(*request.up, request.elements));
-    codecs::encode(*request.up, memory.values, memory.wire);
+  if (!codec->identity) {
+    memory.wire.resize(codecs::wire_size(*codec, elements));
+    codecs::encode(*codec, memory.values, memory.wire);
     request.input = memory.wire;
   }
   request.mean = operation.mean;

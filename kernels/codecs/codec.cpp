@@ -39,8 +39,8 @@ To sections_at(const Codec& codec, Byte* wire, std::uint64_t elements, std::uint
   const std::uint64_t blocks = blocks_of(codec, elements);
   for (int i = 0; i < count_sections(codec); ++i) {
     const auto at = static_cast<std::size_t>(i);
-    to.at[at] = wire + section(codec, blocks, i).offset +
-                begin / codec.block * codec.section_bytes[at];
+    to.at[at] =
+        wire + section(codec, blocks, i).offset + begin / codec.block * codec.section_bytes[at];
   }
   return to;
 }
@@ -109,14 +109,6 @@ bool zeros_between(const Codec& codec, std::span<const std::byte> wire, std::uin
   return true;
 }
 
-void write_zeros_between(const Codec& codec, std::span<std::byte> wire, std::uint64_t blocks) {
-  for (int i = 0; i + 1 < count_sections(codec); ++i) {
-    const Piece piece = section(codec, blocks, i);
-    const std::uint64_t used = blocks * codec.section_bytes[static_cast<std::size_t>(i)];
-    std::fill_n(wire.data() + piece.offset + used, piece.bytes - used, std::byte{});
-  }
-}
-
 }  // namespace
 
 std::uint32_t granule(const Codec& codec) {
@@ -158,8 +150,17 @@ ConstWire sections(const Codec& codec, const std::byte* wire, std::uint64_t elem
 
 void encode(const Codec& codec, const Source& from, std::uint64_t elements,
             std::span<std::byte> wire) {
-  write_zeros_between(codec, wire, blocks_of(codec, elements));
+  write_padding(codec, wire, elements);
   encode_part(codec, from, wire, elements, 0, elements);
+}
+
+void write_padding(const Codec& codec, std::span<std::byte> wire, std::uint64_t elements) {
+  const std::uint64_t blocks = blocks_of(codec, elements);
+  for (int i = 0; i + 1 < count_sections(codec); ++i) {
+    const Piece piece = section(codec, blocks, i);
+    const std::uint64_t used = blocks * codec.section_bytes[static_cast<std::size_t>(i)];
+    std::fill_n(wire.data() + piece.offset + used, piece.bytes - used, std::byte{});
+  }
 }
 
 void encode_part(const Codec& codec, const Source& from, std::span<std::byte> wire,

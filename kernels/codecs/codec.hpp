@@ -133,8 +133,10 @@ bool valid(const Codec& codec, std::span<const std::byte> wire, std::uint64_t el
 [[nodiscard]] bool decode_add(const Codec& codec, std::span<const std::byte> wire, float weight,
                               std::span<float> sum);
 
-// The elements [begin, begin + part.size()) of a wire of `elements` that is valid.
-// REQUIRES: begin is a multiple of the block.
+// A part of a wire of `elements`: those from `begin` on. What is decoded must be valid; what is
+// encoded in parts needs write_padding once, for the zeros between sections.
+// REQUIRES: begin is a multiple of the block, and the part ends at one or at the wire's end.
+void write_padding(const Codec& codec, std::span<std::byte> wire, std::uint64_t elements);
 void encode_part(const Codec& codec, const Source& from, std::span<std::byte> wire,
                  std::uint64_t elements, std::uint64_t begin, std::uint64_t count);
 void decode_part(const Codec& codec, std::span<const std::byte> wire, std::uint64_t elements,
@@ -151,8 +153,8 @@ Isa best_isa();  // the most that this processor has
 
 // The table, in the order of codecs.def, for this processor or (tests, benches) for a plainer one.
 std::span<const Codec> all();
-std::span<const Codec> all(Isa isa);       // REQUIRES: isa <= best_isa()
-const Codec* find(std::string_view name);  // nullptr: no such codec
+std::span<const Codec> all(Isa isa);             // REQUIRES: isa <= best_isa()
+const Codec* find(std::string_view name);        // nullptr: no such codec
 const Codec* find(Id id, std::uint8_t variant);  // for numbers that came from outside
 
 // A number that changes when ids, names or formats do; sites compare it when they meet.

@@ -16,6 +16,9 @@ class Work:
     @property
     def contributors(self) -> list[int]:
         """Ranks whose data is in the result; empty until it is done."""
+    @property
+    def finite(self) -> bool:
+        """Done well, and no element of an all-reduce's result is infinite or not a number."""
     def done(self) -> bool: ...
     def wait(self, timeout: float | None = None) -> None:
         """Returns when done; raises the operation's error; Timeout after `timeout` seconds (the
@@ -60,16 +63,16 @@ class Session:
         wire: Any,
         out: NDArray[np.float32],
         *,
-        up: str,
-        down: str,
+        segments: Sequence[tuple[str, str, int]],
         mean: bool,
         weight: float,
         schedule: str,
         layout: int,
     ) -> Work:
-        """All-reduce. `wire`: C-contiguous buffer holding up's wire of out.size elements (for "f32"
-        it may be `out` itself). `out` is written once, when the work is done well; until then both
-        stay alive and untouched. `layout` is compared between sites."""
+        """All-reduce. `segments`: (codec up, codec down, elements) of each. `wire`: C-contiguous
+        buffer of their wires, each at its segment_offsets() (for one "f32" segment it may be `out`
+        itself). `out` is written once, when the work is done well; until then both stay alive and
+        untouched. `layout` is compared between sites."""
     def broadcast(self, data: Any, *, root: int) -> Work:
         """Every site's writable C-contiguous buffer becomes the root's bytes. Sizes must agree."""
     def all_gather(self, data: bytes) -> Work:
@@ -86,6 +89,10 @@ class Coordinator:
     @property
     def address(self) -> str: ...
     def close(self) -> None: ...
+
+def segment_offsets(segments: Sequence[tuple[str, str, int]]) -> list[int]:
+    """Where each segment's wire begins in an input, at multiples of 16 bytes; last, where the last
+    one ends."""
 
 def encode(
     codec: str,
@@ -324,10 +331,10 @@ def schedule(
 ) -> dict[str, list[dict[str, Any]]]:
     """One rank's part in a collective: its sends, receives and sums, spans as (begin, count)."""
 
-def choose(world: int, elements: int, up: str, down: str) -> str:
+def choose(world: int, segments: Sequence[tuple[str, str, int]]) -> str:
     """The schedule that "auto" stands for."""
 
-def check_schedule(algorithm: str, *, world: int, elements: int, up: str, down: str) -> None:
+def check_schedule(algorithm: str, *, segments: Sequence[tuple[str, str, int]]) -> None:
     """ValueError, with the reason, where the codecs cannot take the schedule."""
 
 class Slice:
@@ -352,9 +359,7 @@ class Executor:
         rank: int,
         world: int,
         wire: bytes,
-        elements: int,
-        up: str,
-        down: str,
+        segments: Sequence[tuple[str, str, int]],
         weights: Sequence[float],
         mean: bool,
         slice_elements: int,
@@ -368,6 +373,7 @@ class Executor:
         """Where to write the slice. Alive as long as the executor."""
     def arrived(self, peer: int, transfer: int, offset: int) -> None: ...
     def output_ready(self) -> bool: ...
+    def output_finite(self) -> bool: ...
     def input_free(self) -> bool: ...
     def finished(self) -> bool: ...
     def waits_for(self, peer: int) -> bool: ...

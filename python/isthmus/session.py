@@ -123,8 +123,7 @@ class Session:
         native = self._native.exchange(
             wire,
             out,
-            up=codec,
-            down=codec,
+            segments=[(codec, codec, out.size)],
             mean=op == "mean",
             weight=float(weight),
             schedule=schedule,

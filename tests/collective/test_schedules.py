@@ -233,19 +233,19 @@ def test_nothing_to_reduce_is_an_empty_schedule(algorithm: str) -> None:
 
 
 def test_choose_gathers_what_is_small() -> None:
-    assert _core.choose(1, 10_000_000, "f32", "f32") == "gather"
-    assert _core.choose(3, 1, "f32", "f32") == "gather"
-    assert _core.choose(3, 512 * 1024, "f32", "f32") == "gather"
-    assert _core.choose(3, 512 * 1024 + 1, "f32", "f32") == "direct"
-    assert _core.choose(3, 1024 * 1024, "bf16", "f32") == "gather"
+    assert _core.choose(1, [("f32", "f32", 10_000_000)]) == "gather"
+    assert _core.choose(3, [("f32", "f32", 1)]) == "gather"
+    assert _core.choose(3, [("f32", "f32", 512 * 1024)]) == "gather"
+    assert _core.choose(3, [("f32", "f32", 512 * 1024 + 1)]) == "direct"
+    assert _core.choose(3, [("bf16", "f32", 1024 * 1024)]) == "gather"
 
 
 def test_between_two_sites_only_a_lossless_codec_takes_direct() -> None:
-    assert _core.choose(2, 10_000_000, "f32", "f32") == "direct"
-    assert _core.choose(2, 10_000_000, "bf16", "bf16") == "gather"
-    assert _core.choose(3, 10_000_000, "bf16", "bf16") == "direct"
+    assert _core.choose(2, [("f32", "f32", 10_000_000)]) == "direct"
+    assert _core.choose(2, [("bf16", "bf16", 10_000_000)]) == "gather"
+    assert _core.choose(3, [("bf16", "bf16", 10_000_000)]) == "direct"
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_codecs_that_take_sums_are_allowed_every_schedule(algorithm: str) -> None:
-    _core.check_schedule(algorithm, world=4, elements=100, up="bf16", down="f32")
+    _core.check_schedule(algorithm, segments=[("bf16", "f32", 100)])
