@@ -30,9 +30,8 @@ using OptionalName = std::optional<std::string>;
 
 constexpr std::uint64_t most_elements = std::uint64_t{1} << 48;
 
-constexpr std::pair<std::string_view, Isa> implementations[] = {{"portable", Isa::portable},
-                                                                {"avx2", Isa::avx2},
-                                                                {"avx512", Isa::avx512}};
+constexpr std::pair<std::string_view, Isa> implementations[] = {
+    {"portable", Isa::portable}, {"avx2", Isa::avx2}, {"avx512", Isa::avx512}};
 
 std::vector<std::string> offered() {
   std::vector<std::string> names;

@@ -77,8 +77,8 @@ OperationPlan operation_from(const py::dict& values, std::size_t world) {
   std::string name;
   if (s.take("collective", name)) plan.collective = named<Collective>(collective_names, name);
   if (s.take("algorithm", name)) plan.algorithm = named<Algorithm>(algorithm_names, name);
-  s.take("codec", plan.codec);
   s.take("elements", plan.elements);
+  plan.segments = {{.elements = plan.elements}};
   s.take("mean", plan.mean);
   s.take("root", plan.root);
   s.take("odd_site", plan.odd_site);

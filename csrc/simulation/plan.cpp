@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "base/random.hpp"
+#include "codecs/codec.hpp"
 
 namespace isthmus {
 namespace {
@@ -38,13 +39,37 @@ std::uint64_t draw_elements(Random& random) {
   return random.between<std::uint64_t>(10, 5'000);
 }
 
+// Any codec of the table that the schedule can take.
+std::string draw_codec(Random& random, bool recodable) {
+  const auto table = codecs::all();
+  while (true) {
+    const codecs::Codec& codec = table[random.below(table.size())];
+    if (codec.recodable || !recodable) return std::string(codec.name);
+  }
+}
+
+void draw_segments(Random& random, OperationPlan& plan) {
+  const bool ring = plan.algorithm == Algorithm::ring;
+  const bool direct = plan.algorithm == Algorithm::direct;
+  const bool plain = random.one_in(4);
+  std::uint64_t left = plan.elements;
+  while (left > 0) {
+    const std::uint64_t elements = random.one_in(2) ? left : random.between<std::uint64_t>(1, left);
+    left -= elements;
+    SegmentPlan segment{.elements = elements};
+    if (!plain) segment.up = draw_codec(random, ring);
+    if (!plain) segment.down = draw_codec(random, ring || direct);
+    plan.segments.push_back(segment);
+  }
+}
+
 OperationPlan draw_operation(Random& random, int world) {
   OperationPlan plan;
   plan.elements = draw_elements(random);
   plan.mean = random.one_in(2);
   plan.root = static_cast<int>(random.below(static_cast<std::uint64_t>(world)));
-  plan.codec = random.one_in(2) ? "bf16" : "f32";
   plan.algorithm = pick(random, std::array{Algorithm::direct, Algorithm::gather, Algorithm::ring});
+  draw_segments(random, plan);
   const auto kind = random.below(8);
   if (kind == 0) plan.collective = Collective::broadcast;
   if (kind == 1) plan.collective = Collective::all_gather;
@@ -208,7 +233,9 @@ std::string say(const OperationPlan& operation, const WorldPlan& plan) {
   if (operation.collective == Collective::all_reduce) {
     constexpr std::array algorithms = {"?", "direct", "gather", "ring", "broadcast"};
     text += " elements, " + std::string(algorithms[static_cast<std::size_t>(operation.algorithm)]) +
-            ", " + operation.codec + (operation.mean ? ", mean" : ", sum");
+            (operation.mean ? ", mean" : ", sum");
+    for (const SegmentPlan& segment : operation.segments)
+      text += ", " + std::to_string(segment.elements) + " " + segment.up + "/" + segment.down;
   } else {
     text += " bytes";
   }

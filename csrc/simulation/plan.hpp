@@ -48,11 +48,17 @@ struct SitePlan {
   int streams = 0;
 };
 
+struct SegmentPlan {  // of an all_reduce
+  std::string up = "f32";
+  std::string down = "f32";
+  std::uint64_t elements = 1;
+};
+
 struct OperationPlan {
   Collective collective = Collective::all_reduce;
   Algorithm algorithm = Algorithm::direct;
-  std::string codec = "f32";
-  std::uint64_t elements = 1;  // broadcast, all_gather: bytes
+  std::vector<SegmentPlan> segments;  // all_reduce
+  std::uint64_t elements = 1;         // of all segments; broadcast, all_gather: bytes
   bool mean = false;
   int root = 0;                         // broadcast: a rank
   int odd_site = -1;                    // asks for one element more than the others

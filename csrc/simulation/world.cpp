@@ -137,14 +137,12 @@ Request Site::request_for(std::size_t index) {
   }
   memory.values = drawn_floats(plan_, index, site_);
   memory.values.resize(elements);
-  const codecs::Codec* codec = codecs::find(operation.codec);
-  ISTHMUS_CHECK(codec != nullptr);
-  request.segments = {{.up = codec, .down = codec, .elements = elements}};
+  request.segments = segments_of(operation);
+  if (odd) ++request.segments.back().elements;
   request.output = std::as_writable_bytes(std::span(memory.values));
   request.input = request.output;
-  if (!codec->identity) {
-    memory.wire.resize(codecs::wire_size(*codec, elements));
-    codecs::encode(*codec, memory.values, memory.wire);
+  if (request.segments.size() > 1 || !request.segments[0].up->identity) {
+    memory.wire = encoded(request.segments, memory.values);
     request.input = memory.wire;
   }
   request.mean = operation.mean;
@@ -309,6 +307,31 @@ Random random_for(const WorldPlan& plan, std::size_t operation, int site) {
 
 WorldReport run_world(const WorldPlan& plan, int log_events) {
   return Run(plan, log_events).run();
+}
+
+std::vector<Segment> segments_of(const OperationPlan& operation) {
+  std::vector<Segment> segments;
+  for (const SegmentPlan& segment : operation.segments) {
+    const codecs::Codec* up = codecs::find(segment.up);
+    const codecs::Codec* down = codecs::find(segment.down);
+    ISTHMUS_CHECK(up != nullptr && down != nullptr);
+    segments.push_back({.up = up, .down = down, .elements = segment.elements});
+  }
+  return segments;
+}
+
+std::vector<std::byte> encoded(const std::vector<Segment>& segments,
+                               std::span<const float> values) {
+  const Format format(segments);
+  std::vector<std::byte> wire(format.input_bytes());
+  for (std::size_t i = 0; i < segments.size(); ++i) {
+    const Segment& segment = segments[i];
+    const std::uint64_t bytes = codecs::wire_size(*segment.up, segment.elements);
+    codecs::encode(*segment.up, values.first(segment.elements),
+                   std::span(wire).subspan(format.offsets()[i], bytes));
+    values = values.subspan(segment.elements);
+  }
+  return wire;
 }
 
 std::vector<float> drawn_floats(const WorldPlan& plan, std::size_t operation, int site) {
