@@ -1,10 +1,12 @@
 """All-reduce of float32 across the emulated WAN: isthmus against gloo in the same run.
 
-    python bench/wan.py [--cases 2:50 4:100] [--mb 100 25 1 .004] [--repeats 5] [--save]
+    python bench/wan.py [--cases 2:50 4:100] [--mb 100 25 1 .004] [--codecs f32 int8 int4]
+                        [--repeats 5] [--save]
 
 A case is SITES:ROUND_TRIP_MS. Every site sends and receives at most --site-mbit. Each size has an
 emulator of its own run, its first operations warm the connections up, and the floor is computed:
-bytes over rate plus one-way delays, of the better schedule.
+bytes over rate plus one-way delays, of the better schedule. A codec's time includes encoding and
+decoding; its floor does not. gloo always moves float32.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from isthmus import wan
+from isthmus import _core, codecs, wan
 from results import Row, cpu_per_gb, read_ranks, save, seconds, show
 
 # The emulator gives site i the address 198.18.0.(i + 1).
@@ -25,13 +27,15 @@ ADDRESS = "198.18.0."
 SLICE_BYTES = 1 << 20
 
 
-def floor_s(bytes: int, sites: int, *, rtt_s: float, rate: float) -> float:
+def floor_s(elements: int, codec: str, sites: int, *, rtt_s: float, rate: float) -> float:
     """The least time of an all-reduce, by `gather` or by `direct`; rate in bytes a second, a site's
     uplink and downlink each; the delay is half the round trip."""
+    up, down = codecs.parse(codec).wire_name, codecs.parse(codec).down
+    up_bytes, down_bytes = (_core.wire_size(name, elements) for name in (up, down))
     delay = rtt_s / 2
-    gather = (sites - 1) * bytes / rate + delay
-    sent = 2 * (sites - 1) / sites * bytes
-    direct = max(sent / rate + delay, 2 * delay + min(SLICE_BYTES, bytes) / rate)
+    gather = (sites - 1) * up_bytes / rate + delay
+    sent = (sites - 1) / sites * (up_bytes + down_bytes)
+    direct = max(sent / rate + delay, 2 * delay + min(SLICE_BYTES, up_bytes) / rate)
     return min(gather, direct)
 
 
@@ -41,12 +45,13 @@ def congestion_control() -> str | None:
     return "bbr" if "bbr" in known else None
 
 
-def run(sites: int, rtt_ms: float, elements: int, options: argparse.Namespace) -> Row:
-    """One size between so many sites. CalledProcessError if a site fails."""
-    libraries = ["gloo"] if options.gloo_only else ["gloo", "isthmus"]
+def run(sites: int, rtt_ms: float, elements: int, options: argparse.Namespace) -> list[Row]:
+    """One size between so many sites, a row a codec. CalledProcessError if a site fails."""
+    ours = [] if options.gloo_only else [f"isthmus {codec}" for codec in options.codecs]
+    libraries = ["gloo", *ours]
     large = elements * 4 > 50e6
-    repeats = {"gloo": min(3, options.repeats) if large else options.repeats}
-    repeats["isthmus"] = options.repeats
+    repeats = dict.fromkeys(libraries, options.repeats)
+    repeats["gloo"] = min(3, options.repeats) if large else options.repeats
     with tempfile.TemporaryDirectory() as folder:
         job = {
             "addresses": [f"{ADDRESS}{i + 1}" for i in range(sites)],
@@ -66,17 +71,22 @@ def run(sites: int, rtt_ms: float, elements: int, options: argparse.Namespace) -
         case = [rank[0] for rank in read_ranks(Path(folder), sites)]
     gloo, gloo_cpu = seconds(case, "gloo", inner=1), cpu_per_gb(case, "gloo", bytes=elements * 4)
     assert gloo is not None and gloo_cpu is not None
-    return Row(
-        case=f"{elements * 4 / 1e6:g} MB, {sites} sites, {rtt_ms:g} ms",
-        bytes=elements * 4,
-        ranks=sites,
-        floor_s=floor_s(elements * 4, sites, rtt_s=rtt_ms / 1e3, rate=options.site_mbit * 1e6 / 8),
-        isthmus_s=seconds(case, "isthmus", inner=1),
-        gloo_s=gloo,
-        isthmus_cpu_s_per_gb=cpu_per_gb(case, "isthmus", bytes=elements * 4),
-        gloo_cpu_s_per_gb=gloo_cpu,
-        samples=options.repeats,
-    )
+    rate = options.site_mbit * 1e6 / 8
+    return [
+        Row(
+            case=f"{elements * 4 / 1e6:g} MB, {sites} sites, {rtt_ms:g} ms",
+            codec=codec,
+            bytes=elements * 4,
+            ranks=sites,
+            floor_s=floor_s(elements, codec, sites, rtt_s=rtt_ms / 1e3, rate=rate),
+            isthmus_s=seconds(case, f"isthmus {codec}", inner=1),
+            gloo_s=gloo,
+            isthmus_cpu_s_per_gb=cpu_per_gb(case, f"isthmus {codec}", bytes=elements * 4),
+            gloo_cpu_s_per_gb=gloo_cpu,
+            samples=options.repeats,
+        )
+        for codec in (["f32"] if options.gloo_only else options.codecs)
+    ]
 
 
 def main() -> int:
@@ -85,6 +95,7 @@ def main() -> int:
     )
     ap.add_argument("--cases", nargs="+", default=["2:50", "4:100"], metavar="SITES:RTT_MS")
     ap.add_argument("--mb", type=float, nargs="+", default=[100, 25, 1, 0.004])
+    ap.add_argument("--codecs", nargs="+", default=["f32", "int8", "int4"])
     ap.add_argument("--site-mbit", type=float, default=1000.0)
     ap.add_argument("--repeats", type=int, default=5)
     ap.add_argument("--cc", default=congestion_control(), help="default: bbr where there is one")
@@ -99,7 +110,7 @@ def main() -> int:
     for case in options.cases:
         sites, _, rtt = case.partition(":")
         for mb in options.mb:
-            rows.append(run(int(sites), float(rtt), int(mb * 1e6 / 4), options))
+            rows += run(int(sites), float(rtt), int(mb * 1e6 / 4), options)
     print(f"{options.site_mbit:g} Mbit/s a site, {options.cc or 'the default congestion control'}")
     show(rows)
     if options.save:

@@ -48,7 +48,7 @@ inline constexpr std::size_t width_of(ResidualType type) {
 // Error feedback. What is encoded is p = value + beta * now, the product and the sum each rounded
 // to float32; next = p - decoded, rounded to `type` (to nearest, ties to even).
 struct Feedback {
-  const std::byte* now;  // residuals of the run's elements; null: zeros
+  const std::byte* now;  // residuals of the run's elements; null: none yet, and p = value
   std::byte* next;       // may be `now`
   ResidualType type = ResidualType::f32;
   float beta = 1;

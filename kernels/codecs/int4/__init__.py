@@ -1,0 +1,1 @@
+"""int4: integers of one scale for every 128 elements."""

@@ -1,0 +1,26 @@
+// int4 with AVX512 (codecs/integers_avx512.hpp).
+#if defined(__x86_64__)
+
+#include "codecs/integers_avx512.hpp"
+#include "codecs/int4/int4.hpp"
+
+namespace isthmus::codecs::four_bits {
+namespace {
+
+void encode(const Source& from, Extent extent, const Wire& to) {
+  using Encoder = integers::Encoder<7>;
+  if (from.dither != nullptr) return encode_in_mode<Encoder, true>(from, extent, to);
+  encode_in_mode<Encoder, false>(from, extent, to);
+}
+
+}  // namespace
+
+void use_avx512(Codec& codec) {
+  codec.encode = encode;
+  codec.decode = integers::decode_avx512<7>;
+  codec.decode_add = integers::decode_add_avx512<7>;
+}
+
+}  // namespace isthmus::codecs::four_bits
+
+#endif
