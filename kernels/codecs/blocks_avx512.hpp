@@ -11,7 +11,7 @@
 
 // The target is set on each function, never for a file: inline functions of headers compiled for
 // AVX-512 would otherwise be the ones that the whole program links.
-#define ISTHMUS_AVX512 gnu::target("avx512f,avx512bw,avx512dq,avx512vl")
+#define ISTHMUS_AVX512 gnu::target("avx512f,avx512bw,avx512dq,avx512vl,bmi2")
 #define ISTHMUS_AVX512_INLINE ISTHMUS_AVX512, gnu::always_inline
 
 namespace isthmus::codecs::avx512 {
@@ -80,6 +80,29 @@ template <class Mode>
     most = _mm512_max_epu32(most, _mm512_and_si512(_mm512_castps_si512(p.part[i]), mask));
   }
   return _mm512_reduce_max_epu32(most);
+}
+
+// The sum of fixed() of all elements, and of their squares (codecs/moments.hpp).
+[[ISTHMUS_AVX512_INLINE]] inline __m512i fixed(__m512 p, __m512 factor) {
+  return _mm512_cvt_roundps_epi32(_mm512_mul_ps(_mm512_abs_ps(p), factor),
+                                  _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+
+[[ISTHMUS_AVX512_INLINE]] inline std::uint32_t sum_fixed(const Block& p, float factor) {
+  __m512i sum = _mm512_setzero_si512();
+  for (int i = 0; i < 8; ++i) {
+    sum = _mm512_add_epi32(sum, fixed(p.part[i], _mm512_set1_ps(factor)));
+  }
+  return static_cast<std::uint32_t>(_mm512_reduce_add_epi32(sum));
+}
+
+[[ISTHMUS_AVX512_INLINE]] inline std::uint32_t sum_of_squares(const Block& p, float factor) {
+  __m512i sum = _mm512_setzero_si512();
+  for (int i = 0; i < 8; ++i) {
+    const __m512i n = fixed(p.part[i], _mm512_set1_ps(factor));
+    sum = _mm512_add_epi32(sum, _mm512_mullo_epi32(n, n));
+  }
+  return static_cast<std::uint32_t>(_mm512_reduce_add_epi32(sum));
 }
 
 }  // namespace

@@ -146,7 +146,7 @@ void decode_add_part(const Codec& codec, std::span<const std::byte> wire, std::u
 
 // What an implementation may assume of the processor, plainest first. Every codec offers every
 // level: a level that it has no code for is served by the next plainer one, with the same bytes.
-// avx512: F, BW, DQ and VL.
+// avx512: F, BW, DQ and VL, and BMI2.
 enum class Isa : std::uint8_t { portable, avx2, avx512 };
 
 Isa best_isa();  // the most that this processor has

@@ -76,7 +76,8 @@ std::vector<float> probe() {
 Isa best_isa() {
 #if defined(__x86_64__)
   if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {
+      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+      __builtin_cpu_supports("bmi2")) {
     return Isa::avx512;
   }
   if (__builtin_cpu_supports("avx2")) return Isa::avx2;
