@@ -7,7 +7,7 @@
 #include <immintrin.h>
 
 #include "codecs/modes.hpp"
-#include "codecs/scale.hpp"
+#include "codecs/moments.hpp"
 
 // The target is set on each function, never for a file: inline functions of headers compiled for
 // AVX-512 would otherwise be the ones that the whole program links.
@@ -81,6 +81,33 @@ template <class Mode>
   }
   return _mm512_reduce_max_epu32(most);
 }
+
+// The two-bit levels of a scale; a register's codes are a word of two interleaved masks.
+class TwoBits {
+ public:
+  [[ISTHMUS_AVX512_INLINE]] explicit inline TwoBits(float scale)
+      : limit_(_mm512_set1_ps(two_bits::threshold * scale)),
+        small_(_mm512_set1_ps(two_bits::small_level * scale)),
+        large_(_mm512_set1_ps(two_bits::large_level * scale)) {}
+
+  [[ISTHMUS_AVX512_INLINE]] inline unsigned codes_of(__m512 p) const {
+    const __mmask16 large = _mm512_cmp_ps_mask(_mm512_abs_ps(p), limit_, _CMP_GT_OQ);
+    const __mmask16 negative = _mm512_movepi32_mask(_mm512_castps_si512(p));
+    return _pdep_u32(large, large_bits) | _pdep_u32(negative, negative_bits);
+  }
+
+  [[ISTHMUS_AVX512_INLINE]] inline __m512 values_of(unsigned codes) const {
+    const auto large = static_cast<__mmask16>(_pext_u32(codes, large_bits));
+    const auto negative = static_cast<__mmask16>(_pext_u32(codes, negative_bits));
+    const __m512 value = _mm512_mask_blend_ps(large, small_, large_);
+    return _mm512_mask_xor_ps(value, negative, value, _mm512_set1_ps(-0.0F));
+  }
+
+ private:
+  static constexpr unsigned large_bits = 0x55555555U;
+  static constexpr unsigned negative_bits = 0xaaaaaaaaU;
+  __m512 limit_, small_, large_;
+};
 
 // The sum of fixed() of all elements, and of their squares (codecs/moments.hpp).
 [[ISTHMUS_AVX512_INLINE]] inline __m512i fixed(__m512 p, __m512 factor) {

@@ -45,8 +45,9 @@ inline constexpr float large_level = 1.510F;
 inline constexpr float threshold = 0.9816F;
 inline constexpr Bf16 cap = largest_scale(static_cast<double>(large_level));
 
-// Of `count` elements (at most 128) whose largest magnitude is given.
-inline Bf16 scale_of(const float* p, std::uint32_t count, std::uint32_t largest) {
+// Of `count` elements (at most 128) whose largest magnitude is given; `filled` of them count.
+inline Bf16 scale_of(const float* p, std::uint32_t count, std::uint32_t filled,
+                     std::uint32_t largest) {
   if (largest >= infinity_bits) return nan_scale;
   if (largest < flush_bits) return 0;
   const FixedPoint point = fixed_point(largest, square_bits);
@@ -55,7 +56,7 @@ inline Bf16 scale_of(const float* p, std::uint32_t count, std::uint32_t largest)
     const std::uint32_t n = fixed(p[i], point.factor);
     sum += n * n;
   }
-  return std::min(cap, root_mean_square(sum, count, point.back));
+  return std::min(cap, root_mean_square(sum, filled, point.back));
 }
 
 // Codes of a block without a scale are 0.

@@ -8,7 +8,7 @@ All arrays are flat unless a shape is given; wires are uint8.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,13 +48,18 @@ class Blocks(Protocol):
     def decode(self, sections: list[Bytes]) -> Floats: ...
 
 
+@runtime_checkable
+class SparseBlocks(Protocol):
+    """Of a codec whose decode_add leaves elements alone that are not in the wire."""
+
+    def kept(self, sections: list[Bytes]) -> NDArray[np.bool_]: ...
+
+
 @dataclass(frozen=True)
 class Reference:
     """One codec of the table."""
 
     blocks: Blocks
-    sparse: bool = False
-    """decode_add leaves elements alone that are not in the wire, instead of adding zero."""
 
     @property
     def block(self) -> int:
@@ -139,8 +144,10 @@ class Reference:
         decoded = self.decode(wire, total.size)
         with np.errstate(invalid="ignore", over="ignore"):
             sums = total + np.float32(weight) * decoded
-        kept = decoded.view(np.uint32) != 0 if self.sparse else np.ones(total.size, bool)
-        total[kept] = sums[kept]
+        if isinstance(self.blocks, SparseBlocks):
+            kept = self.blocks.kept(self._read(wire, total.size)).reshape(-1)[: total.size]
+            sums = np.where(kept, sums, total)
+        total[:] = sums
 
     def _blocks(self, elements: int) -> int:
         return -(-elements // self.block)

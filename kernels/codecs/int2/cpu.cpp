@@ -18,7 +18,7 @@ struct Block {
   static void encode(const float* p, std::uint32_t filled, const float*, const Wire& to) {
     std::uint32_t largest = 0;
     for (std::size_t i = 0; i < size; ++i) largest = std::max(largest, magnitude(p[i]));
-    const Bf16 scale = two_bits::scale_of(p, filled, largest);
+    const Bf16 scale = two_bits::scale_of(p, size, filled, largest);
     store_at(to.at[0], 0, scale);
     std::fill_n(to.at[1], gaussian::code_bytes, std::byte{});
     if (!two_bits::has_codes(scale)) return;
