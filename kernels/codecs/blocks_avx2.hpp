@@ -40,7 +40,7 @@ inline constexpr std::size_t lanes = 8;
 // Brings `elements` (a multiple of eight) of what is encoded, values and beta times residuals, to
 // `p`; returns the largest magnitude.
 template <class Mode>
-[[ISTHMUS_AVX2_INLINE]] inline std::uint32_t load(const Source& from, std::size_t begin,
+[[ISTHMUS_AVX2_INLINE]] inline std::uint32_t load(const Streams& from, std::size_t begin,
                                                   std::size_t elements, float* p) {
   const __m256i mask = _mm256_set1_epi32(static_cast<int>(magnitude_mask));
   __m256i most = _mm256_setzero_si256();
@@ -48,10 +48,10 @@ template <class Mode>
     __m256 value = _mm256_loadu_ps(from.values + begin + i);
     if constexpr (Mode::feedback == FeedbackMode::f32 || Mode::feedback == FeedbackMode::bf16) {
       const bool wide = Mode::feedback == FeedbackMode::f32;
-      const std::byte* now = from.feedback->now + (begin + i) * (wide ? 4 : 2);
+      const std::byte* now = from.now + (begin + i) * (wide ? 4 : 2);
       const __m256 residual =
           wide ? _mm256_loadu_ps(reinterpret_cast<const float*>(now)) : widened(now);
-      value = _mm256_add_ps(value, _mm256_mul_ps(_mm256_set1_ps(from.feedback->beta), residual));
+      value = _mm256_add_ps(value, _mm256_mul_ps(_mm256_set1_ps(from.beta), residual));
     }
     _mm256_storeu_ps(p + i, value);
     most = _mm256_max_epu32(most, _mm256_and_si256(_mm256_castps_si256(value), mask));
@@ -65,11 +65,11 @@ template <class Mode>
 
 // The next residuals of eight elements.
 template <class Mode>
-[[ISTHMUS_AVX2_INLINE]] inline void keep(const Source& from, std::size_t at, __m256 left) {
+[[ISTHMUS_AVX2_INLINE]] inline void keep(const Streams& from, std::size_t at, __m256 left) {
   if constexpr (Mode::feedback == FeedbackMode::f32 || Mode::feedback == FeedbackMode::first_f32) {
-    _mm256_storeu_ps(reinterpret_cast<float*>(from.feedback->next + 4 * at), left);
+    _mm256_storeu_ps(reinterpret_cast<float*>(from.next + 4 * at), left);
   } else if constexpr (Mode::feedback != FeedbackMode::none) {
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(from.feedback->next + 2 * at), narrowed(left));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(from.next + 2 * at), narrowed(left));
   }
 }
 

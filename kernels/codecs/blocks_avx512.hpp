@@ -40,19 +40,17 @@ struct Block {
 
 // What is encoded: the values, and beta times the residuals.
 template <class Mode>
-[[ISTHMUS_AVX512_INLINE]] inline Block load(const Source& from, std::size_t begin) {
+[[ISTHMUS_AVX512_INLINE]] inline Block load(const Streams& from, std::size_t begin) {
   Block p;
   for (int i = 0; i < 8; ++i) {
     const std::size_t at = begin + static_cast<std::size_t>(16 * i);
     p.part[i] = _mm512_loadu_ps(from.values + at);
     if constexpr (Mode::feedback == FeedbackMode::f32) {
-      const __m512 now = _mm512_loadu_ps(from.feedback->now + 4 * at);
-      p.part[i] =
-          _mm512_add_ps(p.part[i], _mm512_mul_ps(_mm512_set1_ps(from.feedback->beta), now));
+      const __m512 now = _mm512_loadu_ps(from.now + 4 * at);
+      p.part[i] = _mm512_add_ps(p.part[i], _mm512_mul_ps(_mm512_set1_ps(from.beta), now));
     } else if constexpr (Mode::feedback == FeedbackMode::bf16) {
-      const __m512 now = widened(from.feedback->now + 2 * at);
-      p.part[i] =
-          _mm512_add_ps(p.part[i], _mm512_mul_ps(_mm512_set1_ps(from.feedback->beta), now));
+      const __m512 now = widened(from.now + 2 * at);
+      p.part[i] = _mm512_add_ps(p.part[i], _mm512_mul_ps(_mm512_set1_ps(from.beta), now));
     }
   }
   return p;
@@ -60,14 +58,15 @@ template <class Mode>
 
 // The next residuals.
 template <class Mode>
-[[ISTHMUS_AVX512_INLINE]] inline void keep(const Source& from, std::size_t begin, const Block& left) {
+[[ISTHMUS_AVX512_INLINE]] inline void keep(const Streams& from, std::size_t begin,
+                                           const Block& left) {
   for (int i = 0; i < 8; ++i) {
     const std::size_t at = begin + static_cast<std::size_t>(16 * i);
-    if constexpr (Mode::feedback == FeedbackMode::f32 || Mode::feedback == FeedbackMode::first_f32) {
-      _mm512_storeu_ps(from.feedback->next + 4 * at, left.part[i]);
+    if constexpr (Mode::feedback == FeedbackMode::f32 ||
+                  Mode::feedback == FeedbackMode::first_f32) {
+      _mm512_storeu_ps(from.next + 4 * at, left.part[i]);
     } else if constexpr (Mode::feedback != FeedbackMode::none) {
-      _mm256_storeu_si256(reinterpret_cast<__m256i*>(from.feedback->next + 2 * at),
-                          narrowed(left.part[i]));
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(from.next + 2 * at), narrowed(left.part[i]));
     }
   }
 }

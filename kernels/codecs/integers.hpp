@@ -35,8 +35,7 @@ template <int limit>
 int code_of(float p, float inverse, float unit) {
   const float scaled = p * inverse;
   const float whole = unit < 0 ? std::nearbyint(scaled) : std::floor(scaled + unit);
-  return static_cast<int>(
-      std::clamp(whole, static_cast<float>(-limit), static_cast<float>(limit)));
+  return static_cast<int>(std::clamp(whole, static_cast<float>(-limit), static_cast<float>(limit)));
 }
 
 // Codes: limit, code_bytes of a block, put(codes, i, code), get(codes, i).

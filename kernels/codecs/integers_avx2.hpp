@@ -15,8 +15,8 @@ template <int limit, bool dithered>
   const __m256 scaled = _mm256_mul_ps(p, inverse);
   __m256i code;
   if constexpr (dithered) {
-    const __m256 unit = _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_cvtepu16_epi32(half)),
-                                      _mm256_set1_ps(0x1p-16F));
+    const __m256 unit =
+        _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_cvtepu16_epi32(half)), _mm256_set1_ps(0x1p-16F));
     code = _mm256_cvttps_epi32(_mm256_floor_ps(_mm256_add_ps(scaled, unit)));
   } else {
     code = _mm256_cvtps_epi32(scaled);  // to nearest, as the processor is left by everybody
@@ -41,8 +41,8 @@ template <int limit>
     const __m256i low = _mm256_and_si256(bytes, _mm256_set1_epi8(15));
     // Each pair of bytes becomes first + 16 * second.
     const __m256i pairs = _mm256_maddubs_epi16(low, _mm256_set1_epi16(0x1001));
-    const __m128i packed = _mm_packus_epi16(_mm256_castsi256_si128(pairs),
-                                            _mm256_extracti128_si256(pairs, 1));
+    const __m128i packed =
+        _mm_packus_epi16(_mm256_castsi256_si128(pairs), _mm256_extracti128_si256(pairs, 1));
     _mm_storeu_si128(reinterpret_cast<__m128i*>(to), packed);
   }
 }
@@ -51,8 +51,7 @@ template <int limit>
 template <int limit>
 [[ISTHMUS_AVX2_INLINE]] inline __m256i load_lanes(const std::byte* from, std::size_t index) {
   if constexpr (limit == 127) {
-    return _mm256_cvtepi8_epi32(
-        _mm_loadl_epi64(reinterpret_cast<const __m128i*>(from + index)));
+    return _mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(from + index)));
   } else {
     // Every lane moves its nibble of the one word to the top and back.
     const __m256i word = _mm256_set1_epi32(load_at<int>(from + index / 2, 0));
@@ -63,12 +62,13 @@ template <int limit>
 
 template <int limit, class Mode>
 [[ISTHMUS_AVX2]] void encode_blocks_avx2(const Source& from, std::size_t blocks, const Wire& to) {
+  const Streams streams = streams_of(from);
   constexpr std::size_t code_bytes = limit == 127 ? 128 : 64;
   constexpr std::size_t turn = 32;
   alignas(32) float p[block_elements];
   for (std::size_t block = 0; block < blocks; ++block) {
     const std::size_t begin = block * block_elements;
-    const Scale scale = scale_of<limit>(avx2::load<Mode>(from, begin, block_elements, p));
+    const Scale scale = scale_of<limit>(avx2::load<Mode>(streams, begin, block_elements, p));
     store_at(to.at[0], block, scale.bits);
     const __m256 inverse = _mm256_set1_ps(scale.inverse);
     const __m256 value = _mm256_set1_ps(scale.value);
@@ -81,13 +81,14 @@ template <int limit, class Mode>
       __m256i codes[4];
       for (std::size_t k = 0; k < 4; ++k) {
         const __m256i two = halves.word[i % 64 / 16 + k / 2];
-        const __m128i half = k % 2 == 0 ? _mm256_castsi256_si128(two)
-                                        : _mm256_extracti128_si256(two, 1);
+        const __m128i half =
+            k % 2 == 0 ? _mm256_castsi256_si128(two) : _mm256_extracti128_si256(two, 1);
         codes[k] = code_lanes<limit, Mode::dithered>(_mm256_load_ps(p + i + 8 * k), inverse, half);
-        if (!scale.plain) [[unlikely]] codes[k] = _mm256_setzero_si256();
+        if (!scale.plain) [[unlikely]]
+          codes[k] = _mm256_setzero_si256();
         if constexpr (Mode::feedback != FeedbackMode::none) {
           const __m256 decoded = _mm256_mul_ps(_mm256_cvtepi32_ps(codes[k]), value);
-          avx2::keep<Mode>(from, begin + i + 8 * k,
+          avx2::keep<Mode>(streams, begin + i + 8 * k,
                            _mm256_sub_ps(_mm256_load_ps(p + i + 8 * k), decoded));
         }
       }

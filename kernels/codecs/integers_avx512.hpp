@@ -17,7 +17,7 @@ namespace {
 // Integers of the elements, in order: 16 a register.
 template <int limit, bool dithered>
 [[ISTHMUS_AVX512_INLINE]] inline void codes_of(const avx512::Block& p, float inverse,
-                                        const rng::WideWords& halves, __m512i codes[8]) {
+                                               const rng::WideWords& halves, __m512i codes[8]) {
   const __m512 factor = _mm512_set1_ps(inverse);
   const __m512i most = _mm512_set1_epi32(limit);
   const __m512i least = _mm512_set1_epi32(-limit);
@@ -27,8 +27,8 @@ template <int limit, bool dithered>
     if constexpr (dithered) {
       const __m256i half = i % 2 == 0 ? _mm512_castsi512_si256(halves.word[i / 2])
                                       : _mm512_extracti64x4_epi64(halves.word[i / 2], 1);
-      const __m512 unit = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepu16_epi32(half)),
-                                        _mm512_set1_ps(0x1p-16F));
+      const __m512 unit =
+          _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepu16_epi32(half)), _mm512_set1_ps(0x1p-16F));
       code = _mm512_cvt_roundps_epi32(_mm512_add_ps(scaled, unit),
                                       _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
     } else {
@@ -86,18 +86,18 @@ template <int limit>
 }
 
 template <int limit, class Mode>
-[[ISTHMUS_AVX512]] void encode_blocks(const Source& from,
-                                                                         std::size_t blocks,
-                                                                         const Wire& to) {
+[[ISTHMUS_AVX512]] void encode_blocks(const Source& from, std::size_t blocks, const Wire& to) {
+  const Streams streams = streams_of(from);
   constexpr std::size_t code_bytes = limit == 127 ? 128 : 64;
   for (std::size_t block = 0; block < blocks; ++block) {
     const std::size_t begin = block * block_elements;
-    avx512::Block p = avx512::load<Mode>(from, begin);
+    avx512::Block p = avx512::load<Mode>(streams, begin);
     const Scale scale = scale_of<limit>(avx512::largest(p));
     store_at(to.at[0], block, scale.bits);
     rng::WideWords halves{};
     if constexpr (Mode::dithered) {
-      halves = rng::halves(*from.dither, from.dither->group + static_cast<std::uint32_t>(begin / 8));
+      halves =
+          rng::halves(*from.dither, from.dither->group + static_cast<std::uint32_t>(begin / 8));
     }
     __m512i codes[8];
     codes_of<limit, Mode::dithered>(p, scale.inverse, halves, codes);
@@ -110,15 +110,13 @@ template <int limit, class Mode>
       for (int i = 0; i < 8; ++i) {
         p.part[i] = _mm512_sub_ps(p.part[i], _mm512_mul_ps(_mm512_cvtepi32_ps(codes[i]), value));
       }
-      avx512::keep<Mode>(from, begin, p);
+      avx512::keep<Mode>(streams, begin, p);
     }
   }
 }
 
 template <int limit>
-[[ISTHMUS_AVX512]] void decode_avx512(const ConstWire& from,
-                                                                         std::size_t blocks,
-                                                                         float* out) {
+[[ISTHMUS_AVX512]] void decode_avx512(const ConstWire& from, std::size_t blocks, float* out) {
   constexpr std::size_t code_bytes = limit == 127 ? 128 : 64;
   for (std::size_t block = 0; block < blocks; ++block) {
     const __m512 scale = _mm512_set1_ps(value_of(load_at<Bf16>(from.at[0], block)));
@@ -131,8 +129,8 @@ template <int limit>
 }
 
 template <int limit>
-[[ISTHMUS_AVX512]] void decode_add_avx512(
-    const ConstWire& from, std::size_t blocks, float weight, float* sum) {
+[[ISTHMUS_AVX512]] void decode_add_avx512(const ConstWire& from, std::size_t blocks, float weight,
+                                          float* sum) {
   constexpr std::size_t code_bytes = limit == 127 ? 128 : 64;
   const __m512 weights = _mm512_set1_ps(weight);
   for (std::size_t block = 0; block < blocks; ++block) {

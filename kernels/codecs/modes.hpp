@@ -15,6 +15,19 @@ struct EncodeMode {
   static constexpr bool dithered = dithered_;
 };
 
+// A source's memory as plain values: a loop that writes memory would read them anew from a Source.
+struct Streams {
+  const float* values;
+  const std::byte* now;
+  std::byte* next;
+  float beta;
+};
+
+inline Streams streams_of(const Source& from) {
+  if (from.feedback == nullptr) return {from.values, nullptr, nullptr, 0};
+  return {from.values, from.feedback->now, from.feedback->next, from.feedback->beta};
+}
+
 inline FeedbackMode feedback_mode(const Source& from) {
   if (from.feedback == nullptr) return FeedbackMode::none;
   const bool first = from.feedback->now == nullptr;

@@ -1,5 +1,6 @@
-// What the codecs with a scale share: bfloat16, magnitudes, powers of two, residuals. Each operation
-// is one IEEE float32 operation or integer arithmetic, so that every device gets the same bits.
+// What the codecs with a scale share: bfloat16, magnitudes, powers of two, residuals. Each
+// operation is one IEEE float32 operation or integer arithmetic, so that every device gets the same
+// bits.
 #pragma once
 
 #include <bit>
@@ -47,8 +48,9 @@ inline Bf16 upper_bf16(float value) {
 constexpr Bf16 largest_scale(double factor) {
   constexpr double most = 3.4028234663852886e38;
   Bf16 bits = 0x7f7f;
-  while (static_cast<double>(
-             std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16)) * factor > most) {
+  while (static_cast<double>(std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16)) *
+             factor >
+         most) {
     --bits;
   }
   return bits;

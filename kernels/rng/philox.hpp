@@ -21,10 +21,9 @@ inline Words philox(Words counter, std::uint64_t key) {
   for (int round = 0; round < philox_rounds; ++round) {
     const std::uint64_t a = std::uint64_t{philox_multipliers[0]} * counter[0];
     const std::uint64_t b = std::uint64_t{philox_multipliers[1]} * counter[2];
-    counter = {static_cast<std::uint32_t>(b >> 32) ^ counter[1] ^ low,
-               static_cast<std::uint32_t>(b),
-               static_cast<std::uint32_t>(a >> 32) ^ counter[3] ^ high,
-               static_cast<std::uint32_t>(a)};
+    counter = {
+        static_cast<std::uint32_t>(b >> 32) ^ counter[1] ^ low, static_cast<std::uint32_t>(b),
+        static_cast<std::uint32_t>(a >> 32) ^ counter[3] ^ high, static_cast<std::uint32_t>(a)};
     low += philox_weyl[0];
     high += philox_weyl[1];
   }

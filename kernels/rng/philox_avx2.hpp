@@ -48,8 +48,7 @@ struct WideWords {
 
 // The 64 half words of 8 calls with counters (group, …) to (group + 7, …), in the order in which
 // elements take them, 16 a register.
-[[ISTHMUS_AVX2_INLINE]] inline WideWords halves(const codecs::Dither& dither,
-                                                std::uint32_t group) {
+[[ISTHMUS_AVX2_INLINE]] inline WideWords halves(const codecs::Dither& dither, std::uint32_t group) {
   // Lane 4 l + k makes call 2 k + l, so that transposing in 128-bit lanes puts calls in order.
   const __m256i calls = _mm256_setr_epi32(0, 2, 4, 6, 1, 3, 5, 7);
   const __m256i first = _mm256_add_epi32(_mm256_set1_epi32(static_cast<int>(group)), calls);

@@ -16,8 +16,8 @@ struct WideWords {
 };
 
 // The high and the low half of each product.
-[[ISTHMUS_AVX512_INLINE]] inline void multiply(
-    __m512i x, std::uint32_t factor, __m512i& high, __m512i& low) {
+[[ISTHMUS_AVX512_INLINE]] inline void multiply(__m512i x, std::uint32_t factor, __m512i& high,
+                                               __m512i& low) {
   const __m512i f = _mm512_set1_epi32(static_cast<int>(factor));
   const __m512i even = _mm512_mul_epu32(x, f);
   const __m512i odd = _mm512_mul_epu32(_mm512_srli_epi64(x, 32), f);
@@ -25,9 +25,9 @@ struct WideWords {
   low = _mm512_mask_blend_epi32(0xaaaa, even, _mm512_slli_epi64(odd, 32));
 }
 
-[[ISTHMUS_AVX512_INLINE]] inline WideWords philox(
-    __m512i first, std::uint32_t second, std::uint32_t third, std::uint32_t fourth,
-    std::uint64_t key) {
+[[ISTHMUS_AVX512_INLINE]] inline WideWords philox(__m512i first, std::uint32_t second,
+                                                  std::uint32_t third, std::uint32_t fourth,
+                                                  std::uint64_t key) {
   WideWords c{{first, _mm512_set1_epi32(static_cast<int>(second)),
                _mm512_set1_epi32(static_cast<int>(third)),
                _mm512_set1_epi32(static_cast<int>(fourth))}};
@@ -52,8 +52,8 @@ struct WideWords {
 
 // The 128 half words of 16 calls with counters (group, …) to (group + 15, …), in the order in which
 // elements take them, 32 a register.
-[[ISTHMUS_AVX512_INLINE]] inline WideWords halves(
-    const codecs::Dither& dither, std::uint32_t group) {
+[[ISTHMUS_AVX512_INLINE]] inline WideWords halves(const codecs::Dither& dither,
+                                                  std::uint32_t group) {
   // Lane 4 l + k makes call 4 k + l, so that transposing in 128-bit lanes puts calls in order.
   const __m512i calls = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
   const __m512i first = _mm512_add_epi32(_mm512_set1_epi32(static_cast<int>(group)), calls);

@@ -18,9 +18,10 @@ namespace {
 
 template <class Mode>
 [[ISTHMUS_AVX512]] void encode_blocks(const Source& from, Extent extent, const Wire& to) {
+  const Streams streams = streams_of(from);
   for (std::size_t block = 0; block < extent.blocks; ++block) {
     const std::size_t begin = block * block_elements;
-    avx512::Block p = avx512::load<Mode>(from, begin);
+    avx512::Block p = avx512::load<Mode>(streams, begin);
     const Bf16 scale = scale_of(p, extent.filled, avx512::largest(p));
     const avx512::TwoBits levels(value_of(scale));
     const bool has_codes = two_bits::has_codes(scale);
@@ -32,7 +33,7 @@ template <class Mode>
         p.part[i] = _mm512_sub_ps(p.part[i], levels.values_of(codes));
       }
     }
-    avx512::keep<Mode>(from, begin, p);
+    avx512::keep<Mode>(streams, begin, p);
   }
 }
 

@@ -1,6 +1,5 @@
 // int2: two bits an element, a scale for every 128 (format.md).
 #include "codecs/int2/int2.hpp"
-
 #include "codecs/moments.hpp"
 #include "codecs/portable.hpp"
 
@@ -12,7 +11,8 @@ struct Block {
 
   template <class W>
   static W at(const W& wire, std::size_t block) {
-    return {{wire.at[0] + block * sizeof(Bf16), wire.at[1] + block * gaussian::code_bytes, nullptr}};
+    return {
+        {wire.at[0] + block * sizeof(Bf16), wire.at[1] + block * gaussian::code_bytes, nullptr}};
   }
 
   static void encode(const float* p, std::uint32_t filled, const float*, const Wire& to) {

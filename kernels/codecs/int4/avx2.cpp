@@ -1,8 +1,8 @@
 // int4 with AVX2 (codecs/integers_avx2.hpp).
 #if defined(__x86_64__)
 
-#include "codecs/integers_avx2.hpp"
 #include "codecs/int4/int4.hpp"
+#include "codecs/integers_avx2.hpp"
 
 namespace isthmus::codecs::four_bits {
 namespace {

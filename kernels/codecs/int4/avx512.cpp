@@ -1,8 +1,8 @@
 // int4 with AVX512 (codecs/integers_avx512.hpp).
 #if defined(__x86_64__)
 
-#include "codecs/integers_avx512.hpp"
 #include "codecs/int4/int4.hpp"
+#include "codecs/integers_avx512.hpp"
 
 namespace isthmus::codecs::four_bits {
 namespace {

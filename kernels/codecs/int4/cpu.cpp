@@ -1,6 +1,5 @@
 // int4: four bits an element, a scale for every 128 (format.md).
 #include "codecs/int4/int4.hpp"
-
 #include "codecs/integers.hpp"
 
 namespace isthmus::codecs {

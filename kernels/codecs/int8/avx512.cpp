@@ -1,8 +1,8 @@
 // int8 with AVX512 (codecs/integers_avx512.hpp).
 #if defined(__x86_64__)
 
-#include "codecs/integers_avx512.hpp"
 #include "codecs/int8/int8.hpp"
+#include "codecs/integers_avx512.hpp"
 
 namespace isthmus::codecs::eight_bits {
 namespace {

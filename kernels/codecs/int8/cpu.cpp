@@ -1,6 +1,5 @@
 // int8: a signed byte an element, a scale for every 128 (format.md).
 #include "codecs/int8/int8.hpp"
-
 #include "codecs/integers.hpp"
 
 namespace isthmus::codecs {

@@ -23,26 +23,25 @@ struct Candidates {
 };
 
 template <class Mode>
-[[ISTHMUS_AVX512_INLINE]] inline __m512 load(const Source& from, std::size_t at) {
+[[ISTHMUS_AVX512_INLINE]] inline __m512 load(const Streams& from, std::size_t at) {
   const __m512 value = _mm512_loadu_ps(from.values + at);
   __m512 now;
   if constexpr (Mode::feedback == FeedbackMode::f32) {
-    now = _mm512_loadu_ps(from.feedback->now + 4 * at);
+    now = _mm512_loadu_ps(from.now + 4 * at);
   } else if constexpr (Mode::feedback == FeedbackMode::bf16) {
-    now = avx512::widened(from.feedback->now + 2 * at);
+    now = avx512::widened(from.now + 2 * at);
   } else {
     return value;
   }
-  return _mm512_add_ps(value, _mm512_mul_ps(_mm512_set1_ps(from.feedback->beta), now));
+  return _mm512_add_ps(value, _mm512_mul_ps(_mm512_set1_ps(from.beta), now));
 }
 
 template <class Mode>
-[[ISTHMUS_AVX512_INLINE]] inline void keep(const Source& from, std::size_t at, __m512 left) {
+[[ISTHMUS_AVX512_INLINE]] inline void keep(const Streams& from, std::size_t at, __m512 left) {
   if constexpr (Mode::feedback == FeedbackMode::f32 || Mode::feedback == FeedbackMode::first_f32) {
-    _mm512_storeu_ps(from.feedback->next + 4 * at, left);
+    _mm512_storeu_ps(from.next + 4 * at, left);
   } else if constexpr (Mode::feedback != FeedbackMode::none) {
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(from.feedback->next + 2 * at),
-                        avx512::narrowed(left));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(from.next + 2 * at), avx512::narrowed(left));
   }
 }
 
@@ -68,7 +67,7 @@ template <class Mode>
 
 // One pass: p, the residual as if nothing were kept, and the candidates.
 template <class Mode>
-[[ISTHMUS_AVX512_INLINE]] inline void scan(const Source& from, std::size_t begin,
+[[ISTHMUS_AVX512_INLINE]] inline void scan(const Streams& from, std::size_t begin,
                                            std::uint32_t threshold, float* p, Candidates& found) {
   const __m512i limit = _mm512_set1_epi32(static_cast<int>(threshold));
   __m512i places = first_places();
@@ -91,8 +90,30 @@ template <class Mode>
   }
 }
 
+// Brings the next block's lines near, a few at a time, while this block's candidates are counted:
+// memory would be idle otherwise.
+template <class Mode>
+struct Prefetch {
+  const Streams& streams;
+  std::size_t at, end;
+
+  void some() {
+    if (at >= end) return;
+    __builtin_prefetch(streams.values + at);
+    constexpr bool wide =
+        Mode::feedback == FeedbackMode::f32 || Mode::feedback == FeedbackMode::first_f32;
+    const std::size_t byte = at * (wide ? 4 : 2);
+    if constexpr (Mode::feedback == FeedbackMode::f32 || Mode::feedback == FeedbackMode::bf16) {
+      __builtin_prefetch(streams.now + byte);
+    }
+    if constexpr (Mode::feedback != FeedbackMode::none) __builtin_prefetch(streams.next + byte, 1);
+    at += lanes;
+  }
+};
+
+template <class Near>
 [[ISTHMUS_AVX512_INLINE]] inline std::size_t count_from(const Candidates& found,
-                                                        std::uint32_t least) {
+                                                        std::uint32_t least, Near& near) {
   const __m512i limit = _mm512_set1_epi32(static_cast<int>(least));
   std::size_t count = 0;
   std::size_t i = 0;
@@ -100,27 +121,29 @@ template <class Mode>
     const __mmask16 mask =
         _mm512_cmpge_epu32_mask(_mm512_load_si512(found.magnitudes.data() + i), limit);
     count += static_cast<std::size_t>(std::popcount(static_cast<unsigned>(mask)));
+    near.some();
   }
   const auto rest = static_cast<__mmask16>((1U << (found.count - i)) - 1);
-  const __mmask16 mask = _mm512_mask_cmpge_epu32_mask(
-      rest, _mm512_load_si512(found.magnitudes.data() + i), limit);
+  const __mmask16 mask =
+      _mm512_mask_cmpge_epu32_mask(rest, _mm512_load_si512(found.magnitudes.data() + i), limit);
   return count + static_cast<std::size_t>(std::popcount(static_cast<unsigned>(mask)));
 }
 
 // The largest number that at least k candidates reach. REQUIRES: k reach `low`.
+template <class Near>
 [[ISTHMUS_AVX512]] std::uint32_t kth_largest(const Candidates& found, std::size_t k,
-                                             std::uint32_t low) {
+                                             std::uint32_t low, Near& near) {
   __m512i most = _mm512_setzero_si512();
   for (std::size_t i = 0; i < found.count; i += lanes) {
     const auto inside =
         static_cast<__mmask16>(found.count - i >= lanes ? 0xffffU : (1U << (found.count - i)) - 1);
-    most = _mm512_mask_max_epu32(most, inside, most,
-                                 _mm512_load_si512(found.magnitudes.data() + i));
+    most =
+        _mm512_mask_max_epu32(most, inside, most, _mm512_load_si512(found.magnitudes.data() + i));
   }
   std::uint32_t high = _mm512_reduce_max_epu32(most);
   while (low < high) {
     const std::uint32_t middle = low + (high - low + 1) / 2;
-    const std::size_t count = count_from(found, middle);
+    const std::size_t count = count_from(found, middle, near);
     if (count == k) {
       low = middle;  // and no larger number that k reach is needed
       break;
@@ -149,18 +172,19 @@ void choose_among_ties(const Candidates& found, std::size_t room, std::size_t k,
   }
 }
 
+template <class Near>
 [[ISTHMUS_AVX512]] void choose(const Candidates& found, std::size_t k, std::uint32_t kth,
-                               Kept& kept) {
-  if (count_from(found, kth) != k) {
-    return choose_among_ties(found, k - count_from(found, kth + 1), k, kth, kept);
+                               Kept& kept, Near& near) {
+  if (count_from(found, kth, near) != k) {
+    return choose_among_ties(found, k - count_from(found, kth + 1, near), k, kth, kept);
   }
   const __m512i limit = _mm512_set1_epi32(static_cast<int>(kth));
   std::size_t count = 0;
   for (std::size_t i = 0; i < found.count; i += lanes) {
     const auto inside =
         static_cast<__mmask16>(found.count - i >= lanes ? 0xffffU : (1U << (found.count - i)) - 1);
-    const __mmask16 chosen = _mm512_mask_cmpge_epu32_mask(
-        inside, _mm512_load_si512(found.magnitudes.data() + i), limit);
+    const __mmask16 chosen =
+        _mm512_mask_cmpge_epu32_mask(inside, _mm512_load_si512(found.magnitudes.data() + i), limit);
     const __m512i places =
         _mm512_maskz_compress_epi32(chosen, _mm512_load_si512(found.places.data() + i));
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(kept.at.data() + count),
@@ -225,8 +249,8 @@ template <class V>
       const __m512 scaled = _mm512_mul_ps(chosen.part[i], _mm512_set1_ps(scale.inverse));
       const __m512i nearest =
           _mm512_cvt_roundps_epi32(scaled, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-      const __m512i clamped = _mm512_max_epi32(
-          _mm512_min_epi32(nearest, _mm512_set1_epi32(127)), _mm512_set1_epi32(-127));
+      const __m512i clamped = _mm512_max_epi32(_mm512_min_epi32(nearest, _mm512_set1_epi32(127)),
+                                               _mm512_set1_epi32(-127));
       const __m512i codes = scale.plain ? clamped : _mm512_setzero_si512();
       _mm_storeu_si128(reinterpret_cast<__m128i*>(to.at[2] + lanes * i),
                        _mm512_cvtepi32_epi8(codes));
@@ -238,6 +262,7 @@ template <class V>
 
 template <class V, class Mode>
 [[ISTHMUS_AVX512]] void encode_blocks(const Source& from, Extent extent, const Wire& to) {
+  const Streams streams = streams_of(from);
   alignas(64) std::array<float, block_elements> p;
   Candidates found;
   Kept kept;
@@ -245,13 +270,16 @@ template <class V, class Mode>
   std::uint32_t threshold = magnitude_mask;
   for (std::size_t block = 0; block < extent.blocks; ++block) {
     const std::size_t begin = block * block_elements;
-    scan<Mode>(from, begin, threshold, p.data(), found);
+    scan<Mode>(streams, begin, threshold, p.data(), found);
     if (found.count < V::k) {
       threshold = 0;
       take_all(p.data(), found);
     }
-    const std::uint32_t kth = kth_largest(found, V::k, threshold);
-    choose(found, V::k, kth, kept);
+    const std::size_t after = begin + block_elements;
+    const bool last = block + 1 == extent.blocks;
+    Prefetch<Mode> near{streams, after, last ? after : after + block_elements};
+    const std::uint32_t kth = kth_largest(found, V::k, threshold, near);
+    choose(found, V::k, kth, kept, near);
     threshold = kth > margin ? kth - margin : 0;
     const Wire wire = at_block<V>(to, block);
     write_indices<V>(kept, wire.at[1]);

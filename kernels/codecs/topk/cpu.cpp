@@ -1,8 +1,8 @@
 // topk: the k elements of largest magnitude of every 4096, in two or eight bits (format.md).
-#include "codecs/topk/topk.hpp"
-
 #include <algorithm>
 #include <numeric>
+
+#include "codecs/topk/topk.hpp"
 
 namespace isthmus::codecs {
 namespace {
