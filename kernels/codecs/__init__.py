@@ -65,6 +65,16 @@ def reference(name: str) -> Reference:
     return _REFERENCES[name]
 
 
+def feeds(name: str) -> bool:
+    """Whether a codec takes error feedback. ValueError: no such codec."""
+    return reference(name).feeds
+
+
+def dithers(name: str) -> bool:
+    """Whether a codec offers stochastic rounding. ValueError: no such codec."""
+    return reference(name).dithers
+
+
 def folder_of(name: str) -> str:
     """The folder of a codec: its name without the variant. ValueError: no such codec."""
     reference(name)

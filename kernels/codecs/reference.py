@@ -60,6 +60,8 @@ class Reference:
     """One codec of the table."""
 
     blocks: Blocks
+    feeds: bool = False  # error feedback converges
+    dithers: bool = False  # stochastic rounding is offered
 
     @property
     def block(self) -> int:
@@ -89,9 +91,7 @@ class Reference:
             )
         ]
 
-    def encode(
-        self, x: Floats, *, dither: Dither | None = None
-    ) -> Bytes:
+    def encode(self, x: Floats, *, dither: Dither | None = None) -> Bytes:
         """The wire of the elements `x`."""
         units = None
         rows = self._rows(x)
@@ -195,9 +195,7 @@ class Reference:
 
     def _check_size(self, wire: Bytes, elements: int) -> None:
         if wire.size != self.wire_size(elements):
-            raise ValueError(
-                f"a wire of {elements} elements has {self.wire_size(elements)} bytes"
-            )
+            raise ValueError(f"a wire of {elements} elements has {self.wire_size(elements)} bytes")
 
 
 def bf16_bits(x: Floats) -> NDArray[np.uint16]:
@@ -218,7 +216,5 @@ def from_residual(residual: Floats | NDArray[np.uint16]) -> Floats:
     return residual.astype(np.float32, copy=False)
 
 
-def to_residual(
-    left: Floats, *, like: Floats | NDArray[np.uint16]
-) -> Floats | NDArray[np.uint16]:
+def to_residual(left: Floats, *, like: Floats | NDArray[np.uint16]) -> Floats | NDArray[np.uint16]:
     return bf16_bits(left) if like.dtype == np.uint16 else left

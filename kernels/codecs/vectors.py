@@ -1,9 +1,11 @@
 """Golden vectors: what every implementation of a codec must make of given elements.
 
 `python -m isthmus.kernels.codecs.vectors --check | --write` compares the vectors.json of each
-codec with its NumPy reference, or makes them anew. Fields that are bytes are base64: `input`
-(float32), `wire`, `decoded` (float32), `total` (float32, before decode_add) and `sum` (after it,
-NaNs as 0x7fc00000). Little endian.
+folder with its NumPy reference, or makes them anew. Fields that are bytes are base64: `input`
+(float32), `wire`, `decoded` (float32), `total` (float32, before decode_add) and `sum` (after it).
+Where the codec takes feedback: `residual` (float32), and the `fed_wire` and `next_residual` that
+come of it with a beta of 0.95. Where it dithers: `dithered`, the wire at DITHER. NaNs that are
+results of arithmetic are 0x7fc00000. Little endian.
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from isthmus.kernels.codecs import NAMES, reference
+from isthmus.kernels.codecs import FOLDERS, NAMES, dithers, feeds, folder_of, reference
+from isthmus.kernels.codecs.reference import Dither
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
@@ -25,6 +28,8 @@ Bytes = NDArray[np.uint8]
 
 QUIET_NAN = 0x7FC00000
 SIZES = (0, 1, 7, 128, 129, 4097)
+BETA = 0.95
+DITHER = Dither(key=0x0123456789ABCDEF, step=3, bucket=5, stream=1, group=40)
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,10 @@ class Vector:
     weight: float
     total: Floats
     sum: Floats
+    residual: Floats
+    fed_wire: Bytes
+    next_residual: Floats
+    dithered: Bytes
 
 
 def same(a: Floats, b: Floats) -> bool:
@@ -85,10 +94,16 @@ def adversarial() -> dict[str, Floats]:
 
 
 def make(codec: str) -> list[Vector]:
-    """The vectors of a codec, from its reference."""
-    inputs = {f"{size} elements": normal(size, size) for size in SIZES} | adversarial()
-    inputs["all edges"] = np.concatenate(list(adversarial().values()))
-    inputs["all edges, twice and ragged"] = np.tile(inputs["all edges"], 5)[:201]
+    """The vectors of a codec, from its reference. Variants of a folder's codec get a few only."""
+    inputs = {f"{size} elements": normal(size, size) for size in SIZES}
+    if codec in FOLDERS:
+        inputs |= adversarial()
+        inputs["one huge value"] = np.concatenate(
+            [normal(300, 1), np.float32([3e38]), normal(83, 2)]
+        )
+        inputs["largest"] = np.full(130, np.finfo(np.float32).max)
+        inputs["all edges"] = np.concatenate(list(adversarial().values()))
+        inputs["all edges, twice and ragged"] = np.tile(inputs["all edges"], 5)[:201]
     weights = (1.0, 0.3, -2.5, 0.0, 1e-30)
     return [
         _vector(codec, name, x, float(np.float32(weights[i % len(weights)])))
@@ -97,51 +112,27 @@ def make(codec: str) -> list[Vector]:
 
 
 def load(codec: str) -> list[Vector]:
-    """The vectors of a codec, from its vectors.json."""
-    rows: list[dict[str, Any]] = json.loads(_path(codec).read_text())
-    return [
-        Vector(
-            name=row["name"],
-            input=_floats(row["input"]),
-            wire=_bytes(row["wire"]),
-            decoded=_floats(row["decoded"]),
-            weight=row["weight"],
-            total=_floats(row["total"]),
-            sum=_floats(row["sum"]),
-        )
-        for row in rows
-    ]
+    """The vectors of a codec, from its folder's vectors.json."""
+    rows: list[dict[str, Any]] = json.loads(_path(folder_of(codec)).read_text())
+    return [_from_row(row) for row in rows if row["codec"] == codec]
 
 
-def write(codec: str) -> None:
-    rows = [
-        {
-            "name": vector.name,
-            "weight": vector.weight,
-            "input": _text(vector.input),
-            "wire": _text(vector.wire),
-            "decoded": _text(vector.decoded),
-            "total": _text(vector.total),
-            "sum": _text(vector.sum),
-        }
-        for vector in make(codec)
-    ]
+def write(folder: str) -> None:
+    rows = [_row(name, v) for name in NAMES if folder_of(name) == folder for v in make(name)]
     lines = ",\n".join(json.dumps(row) for row in rows)
-    _path(codec).write_text(f"[\n{lines}\n]\n")
+    _path(folder).write_text(f"[\n{lines}\n]\n")
 
 
 def differences(codec: str) -> list[str]:
     """Where vectors.json is not what the reference makes; empty when all is well."""
-    made = {vector.name: vector for vector in make(codec)}
-    found = {vector.name: vector for vector in load(codec)}
+    made = {vector.name: _row(codec, vector) for vector in make(codec)}
+    found = {vector.name: _row(codec, vector) for vector in load(codec)}
     report = [f"{codec}: no vector {name!r}" for name in made.keys() - found.keys()]
     report += [f"{codec}: unknown vector {name!r}" for name in found.keys() - made.keys()]
     for name in made.keys() & found.keys():
-        for field in ("input", "wire", "decoded", "total", "sum"):
-            if getattr(made[name], field).tobytes() != getattr(found[name], field).tobytes():
+        for field, value in made[name].items():
+            if found[name][field] != value:
                 report.append(f"{codec}: vector {name!r}: {field} differs from the reference")
-        if made[name].weight != found[name].weight:
-            report.append(f"{codec}: vector {name!r}: weight differs from the reference")
     return sorted(report)
 
 
@@ -152,8 +143,8 @@ def main(arguments: list[str] | None = None) -> int:
     action.add_argument("--write", action="store_true", help="make the files anew")
     options = parser.parse_args(arguments)
     if options.write:
-        for codec in NAMES:
-            write(codec)
+        for folder in FOLDERS:
+            write(folder)
         return 0
     report = [line for codec in NAMES for line in differences(codec)]
     print("\n".join(report) or f"vectors of {', '.join(NAMES)} are as the references make them")
@@ -161,19 +152,44 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _vector(codec: str, name: str, x: Floats, weight: float) -> Vector:
-    wire = reference(codec).encode(x)
+    kernels = reference(codec)
+    wire = kernels.encode(x)
     total = np.resize(np.array([0.0, -0.0, 1.5, -3.25, 1e-3, 7e4, -1e30], np.float32), x.size)
     result = total.copy()
-    reference(codec).decode_add(wire, weight, result)
+    kernels.decode_add(wire, weight, result)
+    none = np.zeros(0, np.float32)
+    residual, fed_wire, left = none, none.view(np.uint8), none
+    if feeds(codec):
+        residual = np.roll(np.where(np.isfinite(x), x, np.float32(1)), 3) * np.float32(0.25)
+        fed_wire, left = kernels.encode_with_feedback(x, residual, beta=BETA)
     return Vector(
         name=name,
         input=x,
         wire=wire,
-        decoded=reference(codec).decode(wire, x.size),
+        decoded=kernels.decode(wire, x.size),
         weight=weight,
         total=total,
         sum=canonical(result),
+        residual=residual,
+        fed_wire=fed_wire,
+        next_residual=canonical(left),
+        dithered=kernels.encode(x, dither=DITHER) if dithers(codec) else none.view(np.uint8),
     )
+
+
+_FLOATS = ("input", "decoded", "total", "sum", "residual", "next_residual")
+_BYTES = ("wire", "fed_wire", "dithered")
+
+
+def _row(codec: str, vector: Vector) -> dict[str, Any]:
+    row: dict[str, Any] = {"codec": codec, "name": vector.name, "weight": vector.weight}
+    return row | {field: _text(getattr(vector, field)) for field in (*_FLOATS, *_BYTES)}
+
+
+def _from_row(row: dict[str, Any]) -> Vector:
+    floats = {field: _floats(row[field]) for field in _FLOATS}
+    wires = {field: _bytes(row[field]) for field in _BYTES}
+    return Vector(name=row["name"], weight=row["weight"], **floats, **wires)
 
 
 def _path(codec: str) -> Path:

@@ -58,9 +58,10 @@ def test_implementation_makes_the_vector(codec, vector, implementation):
 
 
 def test_every_codec_of_the_table_has_a_folder_and_every_folder_a_row():
-    names = [row["name"] for row in _core.codec_table()]
-    assert list(codecs.NAMES) == names
-    assert {path.parent.name for path in ROOT.glob("*/format.md")} == set(names)
-    for name in names:
-        for part in ("format.md", "reference.py", "vectors.json", "triton.py"):
-            assert (ROOT / name / part).exists(), f"{name} has no {part}"
+    table = {row["name"]: row for row in _core.codec_table()}
+    assert list(codecs.NAMES) == list(table)
+    assert {path.parent.name for path in ROOT.glob("*/format.md")} == set(codecs.FOLDERS)
+    for folder, number in codecs.FOLDERS.items():
+        assert table[folder]["id"] == number and table[folder]["variant"] == 0
+        for part in ("format.md", "reference.py", "vectors.json", "cpu.cpp"):
+            assert (ROOT / folder / part).exists(), f"{folder} has no {part}"

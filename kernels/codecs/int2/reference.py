@@ -21,4 +21,4 @@ class Int2:
         return moments.two_bit_values(codes, scaling.loaded(sections[0]))
 
 
-CODECS = {"int2": Reference(Int2())}
+CODECS = {"int2": Reference(Int2(), feeds=True)}

@@ -17,6 +17,5 @@ def unpack(section: Bytes) -> Codes:
     return np.where(codes < 8, codes, codes - np.int8(16)).astype(np.int8)
 
 
-CODECS = {
-    "int4": Reference(Integers(limit=7, pack=pack, unpack=unpack, section_bytes=(2, BLOCK // 2)))
-}
+INTEGERS = Integers(limit=7, pack=pack, unpack=unpack, section_bytes=(2, BLOCK // 2))
+CODECS = {"int4": Reference(INTEGERS, feeds=True, dithers=True)}

@@ -13,6 +13,5 @@ def unpack(section: Bytes) -> Codes:
     return np.ascontiguousarray(section).view(np.int8)
 
 
-CODECS = {
-    "int8": Reference(Integers(limit=127, pack=pack, unpack=unpack, section_bytes=(2, BLOCK)))
-}
+INTEGERS = Integers(limit=127, pack=pack, unpack=unpack, section_bytes=(2, BLOCK))
+CODECS = {"int8": Reference(INTEGERS, feeds=True, dithers=True)}

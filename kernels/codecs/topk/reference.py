@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 from isthmus.kernels.codecs import moments, scaling
-from isthmus.kernels.codecs.int8.reference import CODECS as INT8
+from isthmus.kernels.codecs.int8.reference import INTEGERS as INT8
 from isthmus.kernels.codecs.reference import Bytes, Counts, Floats, Reference
 from numpy.typing import NDArray
 
@@ -32,7 +32,7 @@ class TopK:
             scales = moments.root_mean_squares(kept, counted)
             codes = moments.pack_two_bits(moments.two_bit_codes(kept, scales))
             return [scaling.stored(scales), pack_places(places), codes]
-        scale_bytes, codes = INT8["int8"].blocks.encode(kept, counted, None)
+        scale_bytes, codes = INT8.encode(kept, counted, None)
         return [scale_bytes, pack_places(places), codes]
 
     def valid(self, sections: list[Bytes], filled: Counts) -> bool:
@@ -44,7 +44,7 @@ class TopK:
             codes = moments.unpack_two_bits(sections[2])
             kept = moments.two_bit_values(codes, scaling.loaded(sections[0]))
         else:
-            kept = INT8["int8"].blocks.decode([sections[0], sections[2]])
+            kept = INT8.decode([sections[0], sections[2]])
         values = np.zeros((len(kept), BLOCK), np.float32)
         np.put_along_axis(values, unpack_places(sections[1]), kept, axis=1)
         return values
@@ -70,8 +70,8 @@ def unpack_places(section: Bytes) -> NDArray[np.int64]:
     return places.reshape(len(section), 2 * pairs.shape[1])
 
 
-CODECS = {"topk": Reference(TopK(64, "int2"))} | {
-    f"topk-{k}-{values}": Reference(TopK(k, values))
+CODECS = {"topk": Reference(TopK(64, "int2"), feeds=True)} | {
+    f"topk-{k}-{values}": Reference(TopK(k, values), feeds=True)
     for values, ks in (("int2", (16, 32, 128)), ("int8", (16, 32, 64, 128)))
     for k in ks
 }
