@@ -1,0 +1,1 @@
+"""sign: one bit an element, the mean magnitude of every 128."""
