@@ -1,7 +1,7 @@
 """Does it train? Every codec on one small language model, at equal tokens.
 
-    python bench/convergence/run.py [--only int4 topk-15 ...] [--seeds 0 1 2] [--steps 1500]
-                                    [--at-once 2]
+    python bench/convergence/run.py [--only int4 topk-15 ...] [--seeds 0 1 2]
+                                    [--steps 1500] [--at-once 2]
 
 Real text (the sources of Python's library), three sites of one process, each with its own third.
 Finished runs are kept in bench/results/convergence/ and not repeated; an interrupted one goes on
@@ -19,6 +19,7 @@ import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
@@ -28,22 +29,21 @@ ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "bench" / "results" / "convergence"
 CACHE = ROOT / "build" / "convergence"
 
-SPARSE = {"up": "topk", "down": None, "feedback": True, "beta": 0.95}
-DILOCO = {"outer_rate": 0.7, "outer_momentum": 0.9}
+SPARSE: dict[str, Any] = {"up": "topk", "down": None, "feedback": True}
 
-WAYS: dict[str, dict[str, object]] = {
+WAYS: dict[str, dict[str, Any]] = {
     "f32": {},
     "int4": {"up": "int4", "down": "int8", "feedback": True},
-    "topk-15": SPARSE | {"inner": 15},
-    "bf16": {"up": "bf16", "down": "bf16"},
+    "f32-15": {"inner": 15},
+    "topk-15": SPARSE | {"inner": 15, "beta": 0.95},
+    "f32-30": {"inner": 30},
+    "topk-30": SPARSE | {"inner": 30, "beta": 0.95},
+    "int4-no-feedback": {"up": "int4", "down": "int8"},
     "int8": {"up": "int8", "down": "int8"},
     "int2": {"up": "int2", "down": "int8", "feedback": True},
     "sign": {"up": "sign", "down": None, "feedback": True},
-    "topk": SPARSE | {"beta": 1.0},
-    "topk-30": SPARSE | {"inner": 30},
-    "int4-no-feedback": {"up": "int4", "down": "int8"},
-    "f32-15": {"inner": 15, **DILOCO},
-    "f32-30": {"inner": 30, **DILOCO},
+    "topk": SPARSE,
+    "bf16": {"up": "bf16", "down": "bf16"},
 }
 THREE_SEEDS = ("f32", "int4", "topk-15")
 
@@ -56,8 +56,23 @@ def jobs(options: argparse.Namespace) -> list[Job]:
             if options.only and name not in options.only:
                 continue
             if seed == options.seeds[0] or name in THREE_SEEDS:
-                wanted.append(Job(name=name, seed=seed, steps=options.steps, **way))  # type: ignore[arg-type]
+                wanted.append(job_of(name, seed, options.steps))
     return wanted
+
+
+def job_of(name: str, seed: int, steps: int) -> Job:
+    way: dict[str, Any] = WAYS[name]
+    return Job(name=name, seed=seed, steps=steps, **way)
+
+
+def finished(job: Job, folder: Path) -> bool:
+    """Whether its result is there. SystemExit: one of the same name but another job is."""
+    path = folder / f"{job.key}.json"
+    if not path.exists():
+        return False
+    if json.loads(path.read_text())["job"] != asdict(job):
+        raise SystemExit(f"{path} is of another job: remove it to run anew")
+    return True
 
 
 def start(job: Job, folder: Path) -> subprocess.Popen[bytes]:
@@ -76,7 +91,7 @@ def main() -> int:
     ap.add_argument("--at-once", type=int, default=os.cpu_count() or 1)
     ap.add_argument("--results", type=Path, default=RESULTS)
     options = ap.parse_args()
-    left = [j for j in jobs(options) if not (options.results / f"{j.name}-{j.seed}.json").exists()]
+    left = [job for job in jobs(options) if not finished(job, options.results)]
     total, begin, failed = len(left), time.monotonic(), 0
     running: list[subprocess.Popen[bytes]] = []
     try:

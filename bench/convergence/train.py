@@ -32,7 +32,7 @@ SAVE_EVERY = 100
 
 @dataclass(frozen=True)
 class Job:
-    """up: the codec of parameters with two dimensions or more; the others go as bf16 (f32: all f32).
+    """up: the codec of parameters with two dimensions or more; others are bf16 (f32: all are f32).
 
     inner: steps between exchanges; 1: gradients are exchanged, else pseudo-gradients.
     """
@@ -48,6 +48,11 @@ class Job:
     outer_momentum: float = 0.0
     steps: int = 1500
     rate: float = RATE
+
+    @property
+    def key(self) -> str:
+        """The name of its files."""
+        return f"{self.name}-{self.steps}-{self.seed}"
 
 
 class Sites:
@@ -196,6 +201,7 @@ class Run:
 
     def state(self) -> dict[str, Any]:
         return {
+            "job": asdict(self.job),
             "models": [m.state_dict() for m in self.models],
             "optimizers": [o.state_dict() for o in self.optimizers],
             "start": self.start,
@@ -224,15 +230,18 @@ def main() -> None:
     job, folder, cache = Job(**request["job"]), Path(request["results"]), Path(request["cache"])
     torch.set_num_threads(1)
     run = Run(job, Data(cache))
-    saved = cache / f"{job.name}-{job.seed}.pt"
+    saved = cache / f"{job.key}.pt"
     if saved.exists():
-        run.load(torch.load(saved, weights_only=False))
+        state = torch.load(saved, weights_only=False)
+        if state["job"] != asdict(job):
+            raise SystemExit(f"{saved} is of another job: remove it, or change it back")
+        run.load(state)
     while run.step < job.steps:
         run.advance()
         if run.step % SAVE_EVERY == 0:
             torch.save(run.state(), saved.with_suffix(".new"))
             saved.with_suffix(".new").replace(saved)
-            print(f"{job.name} {job.seed}: step {run.step}, {run.seconds:.0f} s", flush=True)
+            print(f"{job.key}: step {run.step}, {run.seconds:.0f} s", flush=True)
     parameters = sum(shape.numel() for shape in run.sites.shapes)
     result = {
         "job": asdict(job),
@@ -244,7 +253,7 @@ def main() -> None:
         "curve": [[step, round(loss, 5)] for step, loss in run.curve],
     }
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{job.name}-{job.seed}.json").write_text(json.dumps(result) + "\n")
+    (folder / f"{job.key}.json").write_text(json.dumps(result) + "\n")
     saved.unlink(missing_ok=True)
 
 

@@ -31,7 +31,7 @@ def _fixed(p: Floats, bits: int) -> tuple[NDArray[np.uint64], Floats]:
 
 
 def _scales(p: Floats, means: Floats, cap: int) -> scaling.Scales:
-    scales = np.minimum(bf16_bits(means), np.uint16(cap))
+    scales: scaling.Scales = np.minimum(bf16_bits(means), np.uint16(cap))
     scales[~plain(p)] = 0
     scales[scaling.largest(p) >= scaling.INFINITY] = scaling.NAN_SCALE
     return scales
@@ -53,9 +53,8 @@ def root_mean_squares(p: Floats, filled: Counts) -> scaling.Scales:
 def two_bit_codes(p: Floats, scales: scaling.Scales) -> NDArray[np.uint8]:
     """Bit 0: large, bit 1: negative."""
     limits = THRESHOLD * bf16_values(scales)
-    codes = (np.abs(p) > limits[:, None]).astype(np.uint8) | (
-        np.signbit(p).astype(np.uint8) << np.uint8(1)
-    )
+    large = (np.abs(p) > limits[:, None]).astype(np.uint8)
+    codes: NDArray[np.uint8] = large | (np.signbit(p).astype(np.uint8) << np.uint8(1))
     codes[(scales == 0) | (scales == scaling.NAN_SCALE)] = 0
     return codes
 
@@ -63,7 +62,8 @@ def two_bit_codes(p: Floats, scales: scaling.Scales) -> NDArray[np.uint8]:
 def two_bit_values(codes: NDArray[np.uint8], scales: scaling.Scales) -> Floats:
     values = bf16_values(scales)[:, None]
     found = np.where(codes & 1, LARGE * values, SMALL * values)
-    return np.where(codes & 2, -found, found).astype(np.float32)
+    signed: Floats = np.where(codes & 2, -found, found).astype(np.float32)
+    return signed
 
 
 def pack_two_bits(codes: NDArray[np.uint8]) -> NDArray[np.uint8]:

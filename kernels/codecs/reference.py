@@ -34,8 +34,10 @@ class Dither:
 class Blocks(Protocol):
     """What a codec's folder writes. Arrays have one row a block."""
 
-    block: int
-    section_bytes: tuple[int, ...]
+    @property
+    def block(self) -> int: ...
+    @property
+    def section_bytes(self) -> tuple[int, ...]: ...
 
     def encode(self, p: Floats, filled: Counts, units: Floats | None) -> list[Bytes]:
         """The sections of the blocks `p` (rows, block), each (rows, its bytes).

@@ -27,7 +27,8 @@ def largest(p: Floats) -> NDArray[np.uint32]:
 
 def upper_bf16(x: Floats) -> Scales:
     """Rounded up, for finite numbers that are not negative."""
-    return ((x.view(np.uint32) + np.uint32(0xFFFF)) >> np.uint32(16)).astype(np.uint16)
+    upper: Scales = ((x.view(np.uint32) + np.uint32(0xFFFF)) >> np.uint32(16)).astype(np.uint16)
+    return upper
 
 
 def largest_scale(factor: float) -> int:

@@ -99,7 +99,7 @@ def make(codec: str) -> list[Vector]:
     if codec in FOLDERS:
         inputs |= adversarial()
         inputs["one huge value"] = np.concatenate(
-            [normal(300, 1), np.float32([3e38]), normal(83, 2)]
+            [normal(300, 1), np.full(1, 3e38, np.float32), normal(83, 2)]
         )
         inputs["largest"] = np.full(130, np.finfo(np.float32).max)
         inputs["all edges"] = np.concatenate(list(adversarial().values()))
@@ -161,7 +161,8 @@ def _vector(codec: str, name: str, x: Floats, weight: float) -> Vector:
     residual, fed_wire, left = none, none.view(np.uint8), none
     if feeds(codec):
         residual = np.roll(np.where(np.isfinite(x), x, np.float32(1)), 3) * np.float32(0.25)
-        fed_wire, left = kernels.encode_with_feedback(x, residual, beta=BETA)
+        fed_wire, after = kernels.encode_with_feedback(x, residual, beta=BETA)
+        left = after.view(np.float32)
     return Vector(
         name=name,
         input=x,
@@ -187,9 +188,9 @@ def _row(codec: str, vector: Vector) -> dict[str, Any]:
 
 
 def _from_row(row: dict[str, Any]) -> Vector:
-    floats = {field: _floats(row[field]) for field in _FLOATS}
-    wires = {field: _bytes(row[field]) for field in _BYTES}
-    return Vector(name=row["name"], weight=row["weight"], **floats, **wires)
+    fields: dict[str, Any] = {field: _floats(row[field]) for field in _FLOATS}
+    fields |= {field: _bytes(row[field]) for field in _BYTES}
+    return Vector(name=row["name"], weight=row["weight"], **fields)
 
 
 def _path(codec: str) -> Path:

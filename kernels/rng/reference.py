@@ -49,4 +49,5 @@ def units(dither: Dither, elements: int) -> NDArray[np.float32]:
     counters[:, 0] = groups
     counters[:, 1:] = (dither.step, dither.bucket, dither.stream)
     halves = philox(counters, dither.key).astype("<u4").view("<u2").reshape(-1)
-    return (halves[:elements].astype(np.float32) * np.float32(2.0**-16)).astype(np.float32)
+    found: NDArray[np.float32] = halves[:elements].astype(np.float32) * np.float32(2.0**-16)
+    return found

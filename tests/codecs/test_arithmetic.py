@@ -42,18 +42,16 @@ def test_sums_round_the_product_and_then_the_sum(codec, implementation, weight):
 
 
 @BY_CODE
-def test_a_fused_multiply_add_would_be_noticed(implementation):
-    x = np.full(64, 1 + 2**-7, np.float32)  # exact in bf16
-    weight = 1 + 2**-20
-    for codec in codecs.NAMES:
-        total = np.full(64, -1.0, np.float32)
-        _core.decode_add(
-            codec, _core.encode(codec, x), weight, total, implementation=implementation
-        )
-        rounded = np.float32(np.float32(weight) * x[0]) - np.float32(1)
-        fused = np.float32(float(np.float32(weight)) * float(x[0]) - 1)
-        assert rounded != fused
-        assert (total == rounded).all()
+@BY_CODEC
+def test_a_fused_multiply_add_would_be_noticed(codec, implementation):
+    wire = _core.encode(codec, np.random.default_rng(4).standard_normal(5000).astype(np.float32))
+    y = _core.decode(codec, wire, 5000)
+    weight = np.float32(1 / 3)
+    total = -(weight * y)  # rounded: so the sum is zero, and a fused one what the rounding left
+    exact = weight.astype(np.float64) * y
+    assert (exact != -total).any()
+    _core.decode_add(codec, wire, float(weight), total, implementation=implementation)
+    assert (total == 0).all()
 
 
 @BY_CODE
@@ -74,6 +72,18 @@ def test_every_length_and_alignment_gives_the_same_elements(codec, implementatio
 
 
 @BY_CODE
+@BY_CODEC
+def test_ragged_ends_of_every_kind_of_length(codec, implementation):
+    kernels, block = codecs.reference(codec), codecs.reference(codec).block
+    for elements in (block - 1, block, block + 1, 3 * block + 5, 9 * block - 1):
+        x = vectors.normal(elements, elements)
+        wire = _core.encode(codec, x, implementation=implementation)
+        assert wire.tobytes() == kernels.encode(x).tobytes()
+        out = _core.decode(codec, wire, elements, implementation=implementation)
+        assert out.tobytes() == kernels.decode(wire, elements).tobytes()
+
+
+@BY_CODE
 def test_bf16_rounds_to_nearest_and_ties_to_even(implementation):
     x = np.array([1 + 2**-8, 1 + 3 * 2**-8, 1 + 2**-8 + 2**-20, 1 + 2**-9], np.float32)
     wire = _core.encode("bf16", x, implementation=implementation)
@@ -88,7 +98,7 @@ def test_bf16_is_within_half_a_unit_of_its_input(implementation):
 
 
 @BY_CODE
-@BY_CODEC
+@pytest.mark.parametrize("codec", ["f32", "bf16"])
 def test_nans_stay_nans_and_infinities_infinities(codec, implementation):
     payloads = np.array([1, 0x7FFF, 0x8000, 0x3FFFFF, 0x400000, 0x7FFFFF], np.uint32)
     for sign in (0, 0x80000000):
@@ -98,6 +108,19 @@ def test_nans_stay_nans_and_infinities_infinities(codec, implementation):
         assert np.isnan(y[np.isnan(x)]).all()
         assert (y[~np.isnan(x)] == x[~np.isnan(x)]).all()
         assert (np.signbit(y) == np.signbit(x)).all()
+
+
+@BY_CODE
+@BY_CODEC
+@pytest.mark.parametrize("bad", [np.nan, -np.nan, np.inf, -np.inf])
+def test_one_value_that_is_not_finite_spoils_its_block_and_no_other(codec, bad, implementation):
+    block = codecs.reference(codec).block
+    for at in (0, block // 2, block - 1, 2 * block - 1):
+        x = vectors.normal(3 * block, 8)
+        x[block + at - (block if at >= block else 0)] = bad
+        y = _core.decode(codec, _core.encode(codec, x, implementation=implementation), x.size)
+        assert not np.isfinite(y[block : 2 * block]).all()
+        assert np.isfinite(y[:block]).all() and np.isfinite(y[2 * block :]).all()
 
 
 @BY_CODE

@@ -47,9 +47,14 @@ def test_table_hash_is_the_same_in_another_process():
 
 def test_ids_and_names_are_unique_and_on_the_wire_as_documented():
     table = _core.codec_table()
-    assert len({row["id"] for row in table}) == len({row["name"] for row in table}) == len(table)
+    assert (
+        len({(row["id"], row["variant"]) for row in table})
+        == len({row["name"] for row in table})
+        == len(table)
+    )
     ids = {row["name"]: row["id"] for row in table}
-    assert (ids["f32"], ids["bf16"]) == (1, 2)
+    assert (ids["f32"], ids["bf16"], ids["int8"], ids["int4"], ids["int2"]) == (1, 2, 3, 4, 5)
+    assert (ids["sign"], ids["topk"], ids["topk-16-int8"]) == (6, 7, 7)
     assert all(0 < row["id"] < 256 for row in table)
 
 
@@ -60,6 +65,8 @@ def test_pieces_of_a_range_are_the_wire_of_its_elements(codec):
     wire = _core.encode(codec, x).tobytes()
     bounds = [*range(0, x.size, granule), x.size]
     for begin, end in itertools.combinations_with_replacement(bounds, 2):
+        if begin % granule:
+            continue
         pieces = _core.pieces(codec, x.size, begin, end - begin)
         assert pieces == codecs.reference(codec).pieces(x.size, begin, end - begin)
         joined = b"".join(wire[at : at + size] for at, size in pieces)
@@ -73,6 +80,14 @@ def test_ranges_outside_the_elements_are_refused(codec):
             _core.pieces(codec, 8, begin, count)
 
 
+@pytest.mark.parametrize("codec", [name for name in codecs.NAMES if name not in ("f32", "bf16")])
+def test_ranges_that_cut_a_block_are_refused(codec):
+    granule = codecs.reference(codec).granule
+    for begin, count in ((1, granule), (granule, granule - 1), (0, 7)):
+        with pytest.raises(ValueError, match=f"a multiple of {granule} elements"):
+            _core.pieces(codec, 4 * granule, begin, count)
+
+
 def test_an_unknown_codec_names_the_known_ones():
     calls = [
         lambda: _core.encode("int3", np.zeros(1, np.float32)),
@@ -84,7 +99,7 @@ def test_an_unknown_codec_names_the_known_ones():
         lambda: codecs.device("int3"),
     ]
     for call in calls:
-        with pytest.raises(ValueError, match=r"no codec 'int3'; known codecs: f32, bf16"):
+        with pytest.raises(ValueError, match=r"no codec 'int3'; known codecs: f32, bf16, int8"):
             call()
 
 

@@ -30,9 +30,13 @@ def test_a_changed_vector_is_noticed(monkeypatch):
 
 
 @pytest.mark.parametrize("codec", codecs.NAMES)
-def test_vectors_cover_sizes_and_edges(codec):
+def test_vectors_cover_sizes(codec):
+    assert set(vectors.SIZES) <= {vector.input.size for vector in vectors.load(codec)}
+
+
+@pytest.mark.parametrize("codec", codecs.FOLDERS)
+def test_vectors_cover_edges(codec):
     found = vectors.load(codec)
-    assert {0, 1, 7, 128, 129, 4097} <= {vector.input.size for vector in found}
     values = np.concatenate([vector.input for vector in found])
     assert np.isnan(values).any() and np.isposinf(values).any() and np.isneginf(values).any()
     assert np.signbit(values[values == 0]).any()
@@ -55,6 +59,47 @@ def test_implementation_makes_the_vector(codec, vector, implementation):
     assert wire.tobytes() == vector.wire.tobytes()
     assert decoded.tobytes() == vector.decoded.tobytes()
     assert vectors.same(total, vector.sum)
+
+
+FED = [case for case in CASES if codecs.feeds(case.values[0])]
+DITHERED = [case for case in CASES if codecs.dithers(case.values[0])]
+
+
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize(("codec", "vector"), FED)
+def test_implementation_feeds_back_as_the_vector(codec, vector, implementation):
+    if implementation == "reference":
+        wire, left = codecs.reference(codec).encode_with_feedback(
+            vector.input, vector.residual, beta=vectors.BETA
+        )
+    else:
+        left = np.full_like(vector.residual, 9)
+        wire = _core.encode(
+            codec,
+            vector.input,
+            residual=vector.residual,
+            next_residual=left,
+            beta=vectors.BETA,
+            implementation=implementation,
+        )
+    assert wire.tobytes() == vector.fed_wire.tobytes()
+    assert vectors.same(left, vector.next_residual)
+
+
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize(("codec", "vector"), DITHERED)
+def test_implementation_dithers_as_the_vector(codec, vector, implementation):
+    place = vectors.DITHER
+    if implementation == "reference":
+        wire = codecs.reference(codec).encode(vector.input, dither=place)
+    else:
+        wire = _core.encode(
+            codec,
+            vector.input,
+            dither=(place.key, place.step, place.bucket, place.stream, place.group),
+            implementation=implementation,
+        )
+    assert wire.tobytes() == vector.dithered.tobytes()
 
 
 def test_every_codec_of_the_table_has_a_folder_and_every_folder_a_row():
