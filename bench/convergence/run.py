@@ -52,7 +52,7 @@ def jobs(options: argparse.Namespace) -> list[Job]:
     """Those that are asked for, the first seed of each before the others."""
     wanted = []
     for seed in options.seeds:
-        for name, way in WAYS.items():
+        for name in WAYS:
             if options.only and name not in options.only:
                 continue
             if seed == options.seeds[0] or name in THREE_SEEDS:

@@ -6,28 +6,78 @@ A program handles BLOCK elements. Full programs go without masks, so that loads 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 BLOCK = 1024
 
-OPTIONS: dict[str, Any] = {"num_warps": 4, "enable_fp_fusion": False}
+OPTIONS: dict[str, Any] = {"enable_fp_fusion": False}
 """For every launch and compilation. No fusion, whatever TRITON_DEFAULT_FP_FUSION says: a fused
 multiply-add would round once where the contract rounds twice."""
 
 
-def launch(kernel: Any, elements: int, *arguments: Any) -> None:
-    """Run `kernel(*arguments, elements, BLOCK)` over all elements, where the first tensor lies."""
-    if elements == 0:
+Dither = tuple[int, int, int, int, int]
+"""(key, group, step, bucket, stream), see rng/reference.py."""
+
+
+def launch(
+    kernel: Any, programs: int, *arguments: Any, num_warps: int = 4, **constants: Any
+) -> None:
+    """Run so many programs of a kernel where the first tensor lies, on its current stream."""
+    if programs == 0:
         return
-    programs = -(-elements // BLOCK)
     device = arguments[0].device
+    options = {**OPTIONS, "num_warps": num_warps}
     if device.type != "cuda":  # Triton's interpreter
-        kernel[(programs,)](*arguments, elements, BLOCK=BLOCK, **OPTIONS)
+        kernel[(programs,)](*arguments, **constants, **options)
         return
     with torch.cuda.device(device):
-        kernel[(programs,)](*arguments, elements, BLOCK=BLOCK, **OPTIONS)
+        kernel[(programs,)](*arguments, **constants, **options)
+
+
+def launch_flat(kernel: Any, elements: int, *arguments: Any) -> None:
+    """Run `kernel(*arguments, elements, BLOCK)` over all elements."""
+    launch(kernel, -(-elements // BLOCK), *arguments, elements, BLOCK=BLOCK)
+
+
+def section(wire: torch.Tensor, begin: int, end: int, dtype: torch.dtype) -> torch.Tensor:
+    """Bytes [begin, end) of a flat wire as words. ValueError: misaligned."""
+    if begin == end:  # an empty tensor's strides may forbid the view
+        return torch.empty(0, dtype=dtype, device=wire.device)
+    part = wire[begin:end]
+    if part.data_ptr() % dtype.itemsize or part.storage_offset() % dtype.itemsize:
+        raise ValueError(f"wire must begin at a multiple of {dtype.itemsize} bytes")
+    return part.view(dtype)
+
+
+class Residual(NamedTuple):
+    """A residual as kernels take it. kind: 0 none, 1 float32, 2 bfloat16 (as int16)."""
+
+    tensor: torch.Tensor
+    kind: int
+
+
+def checked_residuals(
+    x: torch.Tensor, residual: torch.Tensor | None, next_residual: torch.Tensor | None
+) -> tuple[Residual, Residual]:
+    """The one to add, and the one to write. Without the second there is no error feedback."""
+    if next_residual is None:
+        if residual is not None:
+            raise ValueError("a residual needs next_residual too: it may be the same tensor")
+        return Residual(x, 0), Residual(x, 0)
+    if residual is not None and residual.dtype != next_residual.dtype:
+        raise TypeError(f"residual is {residual.dtype}, next_residual {next_residual.dtype}")
+    following = _as_words(next_residual, x.numel(), "next_residual")
+    return (
+        Residual(x, 0) if residual is None else _as_words(residual, x.numel(), "residual")
+    ), following
+
+
+def _as_words(residual: torch.Tensor, elements: int, what: str) -> Residual:
+    if residual.dtype == torch.bfloat16:
+        return Residual(checked(residual, torch.bfloat16, elements, what).view(torch.int16), 2)
+    return Residual(checked(residual, torch.float32, elements, what), 1)
 
 
 def checked(tensor: torch.Tensor, dtype: torch.dtype, elements: int, what: str) -> torch.Tensor:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus.packing import Packing
+
 
 @dataclass(frozen=True)
 class Bucket:
@@ -28,9 +30,8 @@ class Released:
 
 @dataclass(frozen=True)
 class Wire:
-    """Encoded bytes of `elements` values."""
+    """Encoded bytes of a bucket."""
 
-    codec: str
+    packing: Packing
     data: NDArray[np.uint8] | NDArray[np.float32]
-    elements: int
     layout: int

@@ -5,10 +5,12 @@ other ranks, so that the same two lines work at every rank.
 """
 
 import atexit
+import itertools
 import logging
 import os
 import warnings
 import weakref
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
 
@@ -17,6 +19,7 @@ from numpy.typing import NDArray
 
 from isthmus import _core, config
 from isthmus.arrays import byte_view, float32_view
+from isthmus.codecs import Codec, parse
 from isthmus.errors import IsthmusError, Refused
 from isthmus.work import Completions
 from isthmus.work import Work as Work
@@ -48,6 +51,8 @@ class Session:
         self._sites = tuple(self._native.sites)
         self._rank = self._native.rank
         self._completions = Completions(self._native)
+        self.dither_key = int.from_bytes(os.urandom(8), "little")
+        self._draws = itertools.count()
         _open_sessions.add(self)
 
     @property
@@ -80,7 +85,7 @@ class Session:
         self,
         x: Any,
         *,
-        codec: str = "f32",
+        codec: str | Codec = "f32",
         op: str = "mean",
         weight: float = 1.0,
         schedule: str = "auto",
@@ -88,15 +93,26 @@ class Session:
         """Begin to replace `x` by the sites' weighted mean (or sum), in place.
 
         x: float32 NumPy array or CPU tensor, C-contiguous, of the same size at all sites; leave it
-        alone until the work is done. weight: this site's, above or equal to 0; the mean is
-        sum(w*x) / sum(w). Afterwards all sites hold the same bits.
+        alone until the work is done. codec: the same at all sites; nothing is fed back. weight:
+        this site's, above or equal to 0; the mean is sum(w*x) / sum(w). Afterwards all sites hold
+        the same bits.
         """
         self._check_usable()
         out = float32_view(x, "all_reduce")
-        _check_codec(codec)
-        wire = out if codec == "f32" else _core.encode(codec, out)
+        way = parse(codec)
+        wire: NDArray[Any] = out
+        if way.up != "f32":
+            dither = self._draw() if way.stochastic else None
+            wire = _core.encode(way.up, out, dither=dither)
         return self.exchange(
-            wire, out, codec=codec, op=op, weight=weight, schedule=schedule, layout=0, result=x
+            wire,
+            out,
+            segments=[(way.up, way.down, out.size)],
+            op=op,
+            weight=weight,
+            schedule=schedule,
+            layout=0,
+            result=x,
         )
 
     def exchange(
@@ -104,16 +120,18 @@ class Session:
         wire: NDArray[np.uint8] | NDArray[np.float32],
         out: NDArray[np.float32],
         *,
-        codec: str,
+        segments: Sequence[tuple[str, str, int]],
         op: str,
         weight: float,
         schedule: str,
         layout: int,
         result: Any = None,
     ) -> Work:
-        """all_reduce for who has encoded already: `wire` in, float32 `out` written when done."""
+        """all_reduce for who has encoded already: `wire` in, float32 `out` written when done.
+
+        segments: (codec up, codec down, elements) of each, their wires at _core.segment_offsets.
+        """
         self._check_usable()
-        _check_codec(codec)
         if op not in ("mean", "sum"):
             raise Refused(f'op is {op!r}; expected "mean" or "sum"')
         if not (0 <= weight < float("inf")):
@@ -123,7 +141,7 @@ class Session:
         native = self._native.exchange(
             wire,
             out,
-            segments=[(codec, codec, out.size)],
+            segments=segments,
             mean=op == "mean",
             weight=float(weight),
             schedule=schedule,
@@ -163,6 +181,10 @@ class Session:
         _open_sessions.discard(self)
         self._native.close()
         self._completions.join()
+
+    def _draw(self) -> tuple[int, int, int, int]:
+        """A place in the random numbers where no gradient bucket draws (stages/encode.py)."""
+        return (self.dither_key, next(self._draws) % 2**32, 0, 2**32 - 1)
 
     def _work(self, native: _core.Work, result: Any, keep: object) -> Work:
         return Work(
@@ -292,12 +314,6 @@ def _close_open_sessions() -> None:
 
 
 atexit.register(_close_open_sessions)
-
-
-def _check_codec(codec: str) -> None:
-    names = [row["name"] for row in _core.codec_table()]
-    if codec not in names:
-        raise Refused(f"codec is {codec!r}; expected one of {', '.join(names)}")
 
 
 def _warn_if_exposed(settings: config.JoinSettings) -> None:

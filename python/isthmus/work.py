@@ -41,6 +41,11 @@ class Work:
         """Names of the sites whose data is in the result; empty until it is done."""
         return tuple(self._sites[rank] for rank in self._native.contributors)
 
+    @property
+    def finite(self) -> bool:
+        """Whether the result is there and holds neither NaN nor infinity; the same at all sites."""
+        return self._native.finite
+
     def done(self) -> bool:
         return self._native.done()
 

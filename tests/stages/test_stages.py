@@ -6,14 +6,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 from isthmus import _core
+from isthmus.codecs import Bf16, Feedback, Int4
 from isthmus.doors import Bucket, Released
 from isthmus.errors import Refused
+from isthmus.packing import EXACT, Packing, Way, pack
 from isthmus.stages.clip import clip
-from isthmus.stages.encode import encode
+from isthmus.stages.encode import Draw, Memory, encode
 from isthmus.stages.exchange import exchange
 from isthmus.stages.noise import without_privacy
 
 _package = Path(__file__).parents[2] / "python" / "isthmus"
+
+
+_draw = Draw(key=1, step=2, bucket=3)
 
 
 def _bucket(*values: float) -> Bucket:
@@ -51,20 +56,74 @@ def test_clip_refuses_a_norm_that_bounds_nothing(norm: float) -> None:
 
 def test_f32_passes_without_a_copy() -> None:
     bucket = _bucket(1.0, 2.0)
-    wire = encode(without_privacy(bucket), "f32")
+    wire = encode(without_privacy(bucket), pack([(EXACT, 2)]), None, _draw)
     assert np.shares_memory(wire.data, bucket.values)
-    assert (wire.codec, wire.elements, wire.layout) == ("f32", 2, 7)
+    assert (wire.packing.table, wire.layout) == ([("f32", "f32", 2)], 7)
 
 
 def test_bf16_goes_through_the_codec() -> None:
-    wire = encode(Released(np.array([1.0, -2.5], np.float32), 7), "bf16")
+    released = Released(np.array([1.0, -2.5], np.float32), 7)
+    wire = encode(released, pack([(Way(Bf16()), 2)]), None, _draw)
     assert wire.data.nbytes == 4
     np.testing.assert_array_equal(_core.decode("bf16", wire.data, 2), [1.0, -2.5])
 
 
+def _mixed() -> tuple[Packing, np.ndarray]:
+    packing = pack([(Way(Int4(), Feedback()), 300), (Way(Bf16()), 5), (EXACT, 3)])
+    return packing, np.random.default_rng(0).standard_normal(308).astype(np.float32)
+
+
+def test_a_wire_of_segments_has_each_codecs_bytes_where_the_core_expects_them() -> None:
+    packing, values = _mixed()
+    wire = encode(Released(values, 7), packing, None, _draw)
+    begin = 0
+    for (up, _, elements), at in zip(packing.table, packing.offsets, strict=False):
+        own = _core.encode(up, values[begin : begin + elements])
+        assert at % 16 == 0
+        assert wire.data[at : at + own.size].tobytes() == own.tobytes()
+        begin += elements
+    assert wire.data.nbytes == packing.offsets[-1]
+
+
+def test_residuals_are_read_from_now_and_written_to_next_only() -> None:
+    packing, values = _mixed()
+    now = np.random.default_rng(1).standard_normal(300).astype(np.float32)
+    left, kept = np.zeros(300, np.float32), now.copy()
+    memory = Memory(np.zeros(packing.offsets[-1], np.uint8), (now, None, None), (left, None, None))
+    wire = encode(Released(values, 7), packing, memory, _draw)
+    sent = _core.decode("int4", wire.data[: _core.wire_size("int4", 300)], 300)
+    assert wire.data is memory.wire
+    assert (now == kept).all()
+    np.testing.assert_array_equal(left, (values[:300] + now) - sent)
+
+
+def test_stochastic_rounding_draws_anew_for_every_step_bucket_and_segment() -> None:
+    packing = pack([(Way(Int4(rounding="stochastic")), 256), (EXACT, 1), (Way(Bf16()), 1)])
+    again = pack([(Way(Bf16()), 1), (Way(Int4(rounding="stochastic")), 256)])
+    values = np.linspace(-1, 1, 258).astype(np.float32)
+
+    def wire(packing: Packing, values: np.ndarray, draw: Draw) -> bytes:
+        at = next(i for i, s in enumerate(packing.segments) if s.elements == 256)
+        begin = packing.offsets[at]
+        data = encode(Released(values, 7), packing, None, draw).data
+        return data[begin : begin + _core.wire_size("int4", 256)].tobytes()
+
+    first = wire(packing, values, _draw)
+    assert first == wire(packing, values, _draw)
+    others = [Draw(2, 2, 3), Draw(1, 3, 3), Draw(1, 2, 4)]
+    moved = np.concatenate([[0], values[:256]]).astype(np.float32)
+    seen = {first, wire(again, moved, _draw), *(wire(packing, values, d) for d in others)}
+    assert len(seen) == 5
+
+
+def test_a_packing_of_another_size_is_refused() -> None:
+    with pytest.raises(Refused, match="3 values are packed as 2"):
+        encode(without_privacy(_bucket(1.0, 2.0, 3.0)), pack([(EXACT, 2)]), None, _draw)
+
+
 def test_encode_takes_nothing_that_was_not_released() -> None:
     with pytest.raises(Refused, match="encode takes Released, not Bucket"):
-        encode(_bucket(1.0), "f32")  # type: ignore[arg-type]
+        encode(_bucket(1.0), pack([(EXACT, 1)]), None, _draw)  # type: ignore[arg-type]
 
 
 def test_exchange_takes_nothing_that_was_not_encoded() -> None:

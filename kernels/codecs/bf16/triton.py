@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 import triton
 import triton.language as tl
-from isthmus.kernels.codecs.triton import checked, launch, new_floats, new_wire, words
+from isthmus.kernels.codecs.triton import Dither, checked, launch_flat, new_floats, new_wire, words
 
 WIDTH = 2
 
@@ -63,24 +63,46 @@ def decode_add_kernel(wire, total, weight, elements, BLOCK: tl.constexpr):
         tl.store(total + at, tl.load(total + at, mask=inside) + product, mask=inside)
 
 
-def encode(x: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
-    """The wire (uint8) of float32 elements."""
-    flat = checked(x, torch.float32, x.numel(), "x")
-    wire = new_wire(x, WIDTH * flat.numel(), out)
-    launch(encode_kernel, flat.numel(), flat, words(wire, flat.numel(), torch.int16))
-    return wire
+class Bf16:
+    """The codec."""
+
+    def wire_size(self, elements: int) -> int:
+        return WIDTH * elements
+
+    def encode(
+        self,
+        x: torch.Tensor,
+        out: torch.Tensor | None = None,
+        *,
+        residual: torch.Tensor | None = None,
+        next_residual: torch.Tensor | None = None,
+        beta: float = 1.0,
+        dither: Dither | None = None,
+    ) -> torch.Tensor:
+        if residual is not None or next_residual is not None or dither is not None:
+            raise ValueError("bf16 takes neither error feedback nor stochastic rounding")
+        flat = checked(x, torch.float32, x.numel(), "x")
+        wire = new_wire(x, self.wire_size(flat.numel()), out)
+        launch_flat(encode_kernel, flat.numel(), flat, words(wire, flat.numel(), torch.int16))
+        return wire
+
+    def decode(
+        self, wire: torch.Tensor, elements: int, out: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        values = new_floats(wire, elements, out)
+        flat = checked(values, torch.float32, elements, "out")
+        launch_flat(decode_kernel, elements, words(wire, elements, torch.int16), flat)
+        return values
+
+    def decode_add(self, wire: torch.Tensor, weight: float, total: torch.Tensor) -> None:
+        flat = checked(total, torch.float32, total.numel(), "total")
+        launch_flat(
+            decode_add_kernel,
+            flat.numel(),
+            words(wire, flat.numel(), torch.int16),
+            flat,
+            float(weight),
+        )
 
 
-def decode(wire: torch.Tensor, elements: int, out: torch.Tensor | None = None) -> torch.Tensor:
-    """The float32 elements of a wire."""
-    values = new_floats(wire, elements, out)
-    flat = checked(values, torch.float32, elements, "out")
-    launch(decode_kernel, elements, words(wire, elements, torch.int16), flat)
-    return values
-
-
-def decode_add(wire: torch.Tensor, weight: float, total: torch.Tensor) -> None:
-    """total += weight * decoded, in place."""
-    flat = checked(total, torch.float32, total.numel(), "total")
-    bits = words(wire, flat.numel(), torch.int16)
-    launch(decode_add_kernel, flat.numel(), bits, flat, float(weight))
+CODECS = {"bf16": Bf16()}

@@ -3,6 +3,7 @@
 DDP runs over the site's own process group and knows nothing of the other sites.
 """
 
+import logging
 import weakref
 from typing import Any
 
@@ -15,12 +16,15 @@ from isthmus.errors import Cancelled, Refused
 from isthmus.hook.lane import Lane
 from isthmus.hook.layout import Layout
 from isthmus.hook.meter import Meter
+from isthmus.hook.residuals import Residuals
 from isthmus.hook.site import Site
 from isthmus.hook.usage import Usage
+from isthmus.packing import Rules
 from isthmus.pipeline import Pipeline
 from isthmus.session import Session
 
-_state_version = 1
+_log = logging.getLogger("isthmus")
+_state_version = 2
 no_sparse = (
     "sparse gradients cannot cross sites: build the embedding with sparse=False, "
     "or leave it out of DDP"
@@ -41,18 +45,19 @@ class Hook:
         site: Site,
         *,
         layout: Layout,
-        codec: str,
+        rules: Rules,
         weight: float,
     ) -> None:
         device = layout.parameters[0].device
         self._session = session
         self._site = site
         self._layout = layout
-        self._codec = codec
+        self._rules = rules
         self._meter = Meter()
         self._before = (0, 0)  # steps and buckets of the runs that this one continues
-        pipeline = None if session is None else Pipeline(session, codec, weight)
-        self._lane = Lane(site, pipeline, self._meter, device)
+        pipeline = None if session is None else Pipeline(session, weight)
+        self._residuals = None if session is None else Residuals(layout, layout.ways_by(rules))
+        self._lane = Lane(site, pipeline, self._residuals, self._meter, device)
         weakref.finalize(self, self._lane.close)
         dynamic = model.find_unused_parameters and not model.static_graph
         self._usage = Usage(layout.parameters) if dynamic else None
@@ -82,24 +87,49 @@ class Hook:
         }
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain numbers and texts, for a checkpoint; the same at every rank of every site."""
+        """For a checkpoint, between steps: numbers, texts, and tensors by parameter name.
+
+        `residuals` and `site` are a gateway's own, so keep the state of every site's rank 0; the
+        rest is the same at every rank of every site.
+        """
+        return self._counts() | {
+            "site": "" if self._session is None else self._session.site,
+            "residuals": {} if self._residuals is None else self._residuals.state(),
+        }
+
+    def _counts(self) -> dict[str, Any]:
         return {
             "version": _state_version,
             "steps": self._before[0] + self._meter.steps,
             "buckets": self._before[1] + self._meter.buckets,
-            "codec": self._codec,
+            "codec": self._rules.text,
             "layout": self._layout.hash.hex(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue the counts of a checkpoint; Refused if it is of another model or codec."""
-        mine = self.state_dict()
-        if set(state) != set(mine):
-            raise Refused(f"not a hook's state: it has {sorted(state)}, expected {sorted(mine)}")
+        """Continue from a checkpoint, between steps; Refused if it is of another model or codec.
+
+        Residuals of another site are left out, with a warning: what it still owes to the sum is not
+        this site's.
+        """
+        mine = self._counts()
+        names = {*mine, "site", "residuals"}
+        if set(state) != names:
+            raise Refused(f"not a hook's state: it has {sorted(state)}, expected {sorted(names)}")
         for key in ("version", "codec", "layout"):
             if state[key] != mine[key]:
                 raise Refused(
                     f"the checkpoint's {key} is {state[key]!r}, this hook's is {mine[key]!r}"
+                )
+        if self._residuals is not None and self._session is not None:
+            if state["site"] == self._session.site:
+                self._residuals.load(state["residuals"])
+            elif state["residuals"]:
+                _log.warning(
+                    "site %r: the checkpoint's residuals are of site %r and are left out; save and "
+                    "load the hook's state at every site",
+                    self._session.site,
+                    state["site"],
                 )
         self._before = (
             int(state["steps"]) - self._meter.steps,
@@ -125,7 +155,8 @@ class Hook:
             if buffer.layout != torch.strided:
                 raise Refused(no_sparse)
             self.check_open()
-            future = self._lane.submit(buffer, self._layout.of_bucket(bucket.parameters()))
+            contents = self._layout.of_bucket(bucket.parameters())
+            future = self._lane.submit(buffer, contents, is_last=is_last)
             if self._usage is not None:
                 self._usage.add(bucket)
                 if is_last:
@@ -143,7 +174,7 @@ class Hook:
 
     def _submit_usage(self, used: torch.Tensor) -> "torch.futures.Future[torch.Tensor]":
         device = self._layout.parameters[0].device
-        return self._lane.submit(used.to(device), self._layout.of_usage(), exact=True)
+        return self._lane.submit_exactly(used.to(device), self._layout.of_usage())
 
     def _failed(self) -> bool:
         return self._lane.failure is not None

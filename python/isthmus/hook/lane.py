@@ -7,7 +7,6 @@ first failure is kept in `failure`, and whoever lets the training go on must loo
 """
 
 import contextlib
-import dataclasses
 import threading
 from dataclasses import dataclass
 from queue import SimpleQueue
@@ -18,10 +17,15 @@ from torch.futures import Future
 
 from isthmus.arrays import Staged, stage
 from isthmus.errors import InternalError, IsthmusError, PeerLost
+from isthmus.hook.layout import Contents
 from isthmus.hook.meter import Meter
+from isthmus.hook.residuals import Residuals
 from isthmus.hook.site import Site
+from isthmus.hook.steps import Step, Steps
+from isthmus.packing import EXACT, pack
 from isthmus.pipeline import Pipeline
 from isthmus.session import Work
+from isthmus.stages.encode import Draw
 
 _exit_seconds = 10.0
 
@@ -30,8 +34,9 @@ _exit_seconds = 10.0
 class _Item:
     gradient: torch.Tensor  # what DDP reads when the future is done
     flat: torch.Tensor  # the same in float32; often the same memory
-    layout: int
-    exact: bool
+    contents: Contents
+    step: Step | None  # None: not a gradient, and passed exactly
+    place: int  # in the step
     future: "Future[torch.Tensor]"
     reducing: dist.Work | None = None
     computed: torch.cuda.Event | None = None
@@ -41,12 +46,19 @@ class _Item:
 
 
 class Lane:
-    """One per hook. `pipeline` is the gateway's; None at the site's other ranks."""
+    """One per hook. `pipeline` and `residuals` are the gateway's; None at other ranks."""
 
     def __init__(
-        self, site: Site, pipeline: Pipeline | None, meter: Meter, device: torch.device
+        self,
+        site: Site,
+        pipeline: Pipeline | None,
+        residuals: Residuals | None,
+        meter: Meter,
+        device: torch.device,
     ) -> None:
         self.failure: IsthmusError | None = None
+        self._residuals = residuals
+        self._steps = Steps(self._end_step)
         self._site = site
         self._pipeline = pipeline
         self._meter = meter
@@ -74,14 +86,24 @@ class Lane:
             self.failure = kept
 
     def submit(
-        self, gradient: torch.Tensor, layout: int, *, exact: bool = False
+        self, gradient: torch.Tensor, contents: Contents, *, is_last: bool
     ) -> "Future[torch.Tensor]":
-        """Begin to replace the flat `gradient` by the mean over all ranks of all sites.
+        """Begin to replace a flat bucket of gradients by the mean over all ranks of all sites.
 
-        exact: pass as f32, whatever the codec. Never raises for what happens on the way.
+        is_last: of its step. Never raises for what happens on the way.
         """
+        step, place = self._steps.hand_over(is_last=is_last)
+        return self._submit(gradient, contents, step, place)
+
+    def submit_exactly(self, values: torch.Tensor, contents: Contents) -> "Future[torch.Tensor]":
+        """The same of values that are no gradients: as f32, whatever the codec."""
+        return self._submit(values, contents, None, 0)
+
+    def _submit(
+        self, gradient: torch.Tensor, contents: Contents, step: Step | None, place: int
+    ) -> "Future[torch.Tensor]":
         future: Future[torch.Tensor] = Future(devices=[self._device] if self._side else None)
-        item = _Item(gradient, gradient, layout, exact, future)
+        item = _Item(gradient, gradient, contents, step, place, future)
         if self._threads:
             item.flat = gradient.to(torch.float32)
             if not self._site_broken:
@@ -111,12 +133,14 @@ class Lane:
     def _begin(self, item: _Item) -> None:
         if self.failure is not None:
             raise self.failure
-        assert self._pipeline is not None
-        pipeline = self._pipeline
-        if item.exact:
-            pipeline = dataclasses.replace(pipeline, codec="f32")
+        assert self._pipeline is not None and self._residuals is not None
+        packing, memory = pack([(EXACT, item.flat.numel())]), None
+        if item.step is not None:
+            packing, memory = self._residuals.memory_for(item.contents)
+        number = 0 if item.step is None else item.step.number % 2**32
+        draw = Draw(self._pipeline.session.dither_key, number, item.place)
         item.staged = stage(item.flat)
-        item.work = pipeline.begin(item.staged, item.layout)
+        item.work = self._pipeline.begin(item.staged, item.contents.hash, packing, memory, draw)
 
     def _finish(self, item: _Item) -> None:
         assert item.work is not None and item.staged is not None and self._pipeline is not None
@@ -139,8 +163,15 @@ class Lane:
             error = late
         if error is not None:
             self.fail(error)
+        if item.step is not None:
+            finite = item.work is not None and item.work.finite
+            self._steps.finish(item.step, well=error is None and finite)
         self._meter.result()
         item.future.set_result(item.gradient)
+
+    def _end_step(self, well: bool) -> None:
+        if self._residuals is not None:
+            self._residuals.end_step(well=well)
 
     # The gateway's two threads.
 

@@ -6,11 +6,13 @@ Buckets are never told apart by their index: DDP builds them anew after the firs
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
 from isthmus.errors import Refused
+from isthmus.packing import Rules, Way
 from isthmus.session import Session
 
 _digest_bytes = 8
@@ -25,12 +27,21 @@ def _number(digest: bytes) -> int:
     return int.from_bytes(digest, "little") >> 1  # fits a signed 64-bit integer
 
 
+@dataclass(frozen=True)
+class Contents:
+    """What one bucket holds. parameters: their places in the model's order, in the bucket's."""
+
+    hash: int
+    parameters: tuple[int, ...]
+
+
 class Layout:
     """Names, shapes and dtypes of the parameters that get gradients, in the model's order."""
 
     def __init__(self, model: DistributedDataParallel) -> None:
         named = [(n, p) for n, p in model.module.named_parameters() if p.requires_grad]
         self.parameters = [parameter for _, parameter in named]
+        self.names = [name for name, _ in named]
         self.lines = [
             f"{name} {tuple(p.shape)} {str(p.dtype).removeprefix('torch.')}" for name, p in named
         ]
@@ -45,24 +56,32 @@ class Layout:
             sort_keys=True,
         )
         self.hash = _digest("\n".join([*self.lines, self.ways]))
-        self._buckets: dict[tuple[int, ...], int] = {}
+        self._buckets: dict[tuple[int, ...], Contents] = {}
 
-    def of_bucket(self, parameters: Sequence[torch.Tensor]) -> int:
-        """A hash of what this bucket's elements are, in order."""
+    def of_bucket(self, parameters: Sequence[torch.Tensor]) -> Contents:
+        """Which parameters a bucket holds, and a hash of what its elements are, in order."""
         key = tuple(self.index.get(id(parameter), -1) for parameter in parameters)
         if key not in self._buckets:
             if -1 in key:
                 raise Refused("DDP made a bucket of parameters that the model does not name")
-            self._buckets[key] = _number(_digest("\n".join(self.lines[i] for i in key)))
+            lines = "\n".join(self.lines[i] for i in key)
+            self._buckets[key] = Contents(_number(_digest(lines)), key)
         return self._buckets[key]
 
-    def of_usage(self) -> int:
-        """The same for the vector that says which parameters were used."""
-        return _number(_digest(f"used {self.hash.hex()}"))
+    def ways_by(self, rules: Rules) -> list[Way]:
+        """How each parameter travels. Refused: the rules do not say it of one."""
+        named = zip(self.names, self.parameters, strict=True)
+        return [rules.of(name, parameter.dim()) for name, parameter in named]
+
+    def of_usage(self) -> Contents:
+        """The same of the vector that says which parameters were used."""
+        return Contents(_number(_digest(f"used {self.hash.hex()}")), ())
 
 
 def compare_across_sites(layout: Layout, codec: str, session: Session) -> None:
     """Raise Refused at every site, naming the first difference, unless all sites agree.
+
+    codec: the rules' text.
 
     All sites see the same answers, so all take the same way through here.
     """

@@ -14,6 +14,7 @@ from isthmus.hook.hook import Hook, no_sparse
 from isthmus.hook.initial import copy_from_first_site
 from isthmus.hook.layout import Layout, compare_across_sites
 from isthmus.hook.site import Site
+from isthmus.packing import CodecRule, FeedbackRule, Rules
 from isthmus.session import Follower, Session
 
 _dtypes = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
@@ -23,15 +24,26 @@ def register(
     ddp_model: DistributedDataParallel,
     session: Session | Follower | None,
     *,
-    codec: str = "f32",
+    codec: CodecRule = "f32",
+    feedback: FeedbackRule = True,
     weight: float | None = None,
 ) -> Hook:
     """Make `ddp_model` one model across all sites: call it at every rank of every site.
 
     ddp_model: DistributedDataParallel over the site's own process group. session: what `join`
-    returned (at ranks other than the group's rank 0 a Follower, or None). codec: of the gradients
-    on the wire. weight: this site's in the mean; default: its number of ranks, so that the result
-    is DDP's mean over all ranks of all sites.
+    returned (at ranks other than the group's rank 0 a Follower, or None).
+
+    codec: of the gradients on the wire: "f32", "bf16", "int8", "int4", "int2", "sign", "topk" or an
+    object of isthmus.codecs, the same at all sites. "int4" means int4 from each site, int8 for the
+    sums that come back, and bf16 for parameters of one dimension (norms, biases). A mapping from
+    patterns to codecs chooses by parameter name, first match first:
+    {"*embed*": "int8", "*.weight": "int4", "*": "bf16"}.
+
+    feedback: what int4, int2, sign and topk round away is kept, at float32 or as Feedback(...)
+    says, and added at the next step. False: no.
+
+    weight: this site's in the mean; default: its number of ranks, so that the result is DDP's mean
+    over all ranks of all sites.
 
     All sites start from the first site's parameters and buffers. Buffers that change in training
     (BatchNorm's) are afterwards kept equal inside a site only, by DDP.
@@ -40,13 +52,15 @@ def register(
     Raises Refused at every rank if the sites' models, DDP settings or codecs differ.
     """
     _check_model(ddp_model)
+    rules = Rules(codec, feedback)
+    Layout(ddp_model).ways_by(rules)
     site = Site(ddp_model.process_group)
     gateway = _introduce(session, site)
     layout = Layout(ddp_model)
 
     def compare() -> None:
         assert gateway is not None
-        compare_across_sites(layout, codec, gateway)
+        compare_across_sites(layout, rules.text, gateway)
 
     site.share(compare)
     copy_from_first_site(ddp_model, gateway, site)
@@ -55,7 +69,7 @@ def register(
         gateway,
         site,
         layout=layout,
-        codec=codec,
+        rules=rules,
         weight=float(site.size) if weight is None else weight,
     )
 

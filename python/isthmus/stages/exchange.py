@@ -12,12 +12,12 @@ def exchange(wire: Wire, session: Session, out: NDArray[np.float32], *, weight: 
     """Begin the weighted mean over all sites into `out`, which is written when the work is done."""
     if not isinstance(wire, Wire):
         raise Refused(f"exchange takes Wire, not {type(wire).__name__}: encode first")
-    if out.size != wire.elements:
-        raise Refused(f"exchange of {wire.elements} elements into {out.size}")
+    if out.size != wire.packing.elements:
+        raise Refused(f"exchange of {wire.packing.elements} elements into {out.size}")
     return session.exchange(
         wire.data,
         out,
-        codec=wire.codec,
+        segments=wire.packing.table,
         op="mean",
         weight=weight,
         schedule="auto",

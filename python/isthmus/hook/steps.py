@@ -1,0 +1,44 @@
+"""steps: when all buckets of a backward pass are done, and whether all of them well."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(eq=False)
+class Step:
+    """One backward pass. number: the first is 0."""
+
+    number: int
+    handed: int = 0
+    done: int = 0
+    closed: bool = False  # its last bucket was handed over
+    well: bool = True
+
+
+class Steps:
+    """`ended(well)` is called once a step, before the last of its buckets counts as done."""
+
+    def __init__(self, ended: Callable[[bool], None]) -> None:
+        self._ended = ended
+        self._lock = threading.Lock()
+        self._current = Step(0)
+
+    def hand_over(self, *, is_last: bool) -> tuple[Step, int]:
+        """The step that a bucket belongs to, and its number in it."""
+        with self._lock:
+            step = self._current
+            place = step.handed
+            step.handed += 1
+            if is_last:
+                step.closed = True
+                self._current = Step(step.number + 1)
+            return step, place
+
+    def finish(self, step: Step, *, well: bool) -> None:
+        """One of its buckets is done."""
+        with self._lock:
+            step.done += 1
+            step.well = step.well and well
+            if step.closed and step.done == step.handed:
+                self._ended(step.well)
