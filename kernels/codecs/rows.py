@@ -65,29 +65,34 @@ def encode_rows(
     RESIDUAL: tl.constexpr, NEXT: tl.constexpr, STOCHASTIC: tl.constexpr,
     WIDTH: tl.constexpr, ROWS: tl.constexpr, MASKED: tl.constexpr,
 ):  # fmt: skip
-    row = first + tl.arange(0, ROWS)
+    begin = first * WIDTH
+    row = tl.arange(0, ROWS)
     at = row[:, None] * WIDTH + tl.arange(0, WIDTH)[None, :]
-    inside = at < elements
-    p = load_fed(x, now, at, inside, beta, RESIDUAL, MASKED)
-    filled = tl.minimum(tl.maximum(elements - row * WIDTH, 1), WIDTH).to(tl.int32)
+    remaining = tl.minimum(elements - begin, ROWS * WIDTH).to(tl.int32)
+    inside = at < remaining
+    p = load_fed(x + begin, now + begin, at, inside, beta, RESIDUAL, MASKED)
+    filled = tl.minimum(tl.maximum(remaining - row * WIDTH, 1), WIDTH)
     numbers = p
     if STOCHASTIC:
         calls = row[:, None] * (WIDTH // 8) + tl.arange(0, WIDTH // 8)[None, :]
-        numbers = units(group + calls, step, bucket, stream, key)
+        start = (group + first * (WIDTH // 8)).to(tl.int32)
+        numbers = units(start + calls, step, bucket, stream, key)
     scale, codes, decoded = ENCODE(p, filled, numbers, LIMIT, CAP, STOCHASTIC)
     packed = quantize.pack(codes, BITS).to(tl.int32, bitcast=True)
     WORDS: tl.constexpr = WIDTH * BITS // 32
     where = row[:, None] * WORDS + tl.arange(0, WORDS)[None, :]
-    blocks = tl.cdiv(elements, WIDTH)
+    scales += first
+    words += first * WORDS
     if MASKED:
         # Rows after the last block have a scale of zero: the zeros between sections.
+        blocks = tl.cdiv(remaining, WIDTH)
         tl.store(scales + row, scale.to(tl.int16), mask=row < tl.cdiv(blocks, 8) * 8)
         tl.store(words + where, packed, mask=(row < blocks)[:, None])
     else:
         tl.store(scales + row, scale.to(tl.int16))
         tl.store(words + where, packed)
     if NEXT > 0:
-        store_left(next, at, inside, p - decoded, NEXT, MASKED)
+        store_left(next + begin, at, inside, p - decoded, NEXT, MASKED)
 
 
 @triton.jit
@@ -116,13 +121,17 @@ def decode_rows(
     DECODE: tl.constexpr, BITS: tl.constexpr, ADD: tl.constexpr,
     WIDTH: tl.constexpr, ROWS: tl.constexpr, MASKED: tl.constexpr,
 ):  # fmt: skip
-    row = first + tl.arange(0, ROWS)
+    row = tl.arange(0, ROWS)
     at = row[:, None] * WIDTH + tl.arange(0, WIDTH)[None, :]
-    inside = at < elements
+    remaining = tl.minimum(elements - first * WIDTH, ROWS * WIDTH).to(tl.int32)
+    inside = at < remaining
     WORDS: tl.constexpr = WIDTH * BITS // 32
     where = row[:, None] * WORDS + tl.arange(0, WORDS)[None, :]
+    scales += first
+    words += first * WORDS
+    target += first * WIDTH
     if MASKED:
-        blocks = tl.cdiv(elements, WIDTH)
+        blocks = tl.cdiv(remaining, WIDTH)
         scale = tl.load(scales + row, mask=row < blocks, other=0)
         packed = tl.load(words + where, mask=(row < blocks)[:, None], other=0)
     else:

@@ -1,31 +1,55 @@
 """Runs a codec's Triton kernels in Triton's interpreter, as a program of its own.
 
 TRITON_INTERPRET counts when triton is imported, and the tests' own process compiles kernels. Reads
-cases from one .npz file and writes what the kernels made of them to another.
+cases from one .npz file (test_triton.py) and writes what the kernels made of them to another.
 """
 
 import sys
+from typing import Any
 
 import numpy as np
 import torch
-from isthmus.kernels.codecs import device
+from isthmus.kernels import codecs
+
+
+def residual_of(case: dict[str, np.ndarray], kind: torch.dtype) -> torch.Tensor:
+    return torch.from_numpy(case["residual"].copy()).to(kind)
+
+
+def made_of(codec: str, case: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    kernels = codecs.device(codec)
+    x, total = torch.from_numpy(case["x"]), torch.from_numpy(case["total"].copy())
+    wire = kernels.encode(x)
+    kernels.decode_add(wire, float(case["weight"]), total)
+    stored = torch.from_numpy(wire.numpy().copy())  # an empty one has other strides
+    made: dict[str, Any] = {
+        "wire": wire,
+        "sum": total,
+        "decoded": kernels.decode(stored, x.numel()),
+    }
+    if codecs.feeds(codec):
+        for kind in (torch.float32, torch.bfloat16):
+            name = str(kind).removeprefix("torch.")
+            now, left = residual_of(case, kind), residual_of(case, kind)
+            given = {"residual": now, "next_residual": left, "beta": float(case["beta"])}
+            made[f"fed {name}"] = kernels.encode(x, **given)
+            kernels.encode(x, residual=now, next_residual=now, beta=float(case["beta"]))
+            made[f"left {name}"] = left.view(torch.int16) if kind == torch.bfloat16 else left
+            made[f"in place {name}"] = now.view(torch.int16) if kind == torch.bfloat16 else now
+    if codecs.dithers(codec):
+        made["dithered"] = kernels.encode(x, dither=tuple(int(n) for n in case["dither"]))
+    return {key: value.numpy() for key, value in made.items()}
 
 
 def main(codec: str, source: str, target: str) -> None:
-    """`source`: x0, weight0, total0, x1, …; `target`: wire0, decoded0, sum0, wire1, …"""
-    kernels = device(codec)
-    made = {}
-    with np.load(source) as cases:
-        for i in range(len(cases.files) // 3):
-            x = torch.from_numpy(cases[f"x{i}"])
-            total = torch.from_numpy(cases[f"total{i}"])
-            wire = kernels.encode(x)
-            kernels.decode_add(wire, float(cases[f"weight{i}"]), total)
-            made[f"wire{i}"] = wire.numpy()
-            stored = torch.from_numpy(wire.numpy().copy())  # an empty one has other strides
-            made[f"decoded{i}"] = kernels.decode(stored, x.numel()).numpy()
-            made[f"sum{i}"] = total.numpy()
-    np.savez(target, **made)
+    np.seterr(all="ignore")
+    found: dict[str, np.ndarray] = {}
+    with np.load(source) as file:
+        names = {key.split("/")[0] for key in file.files}
+        for number in sorted(names, key=int):
+            case = {k.split("/")[1]: file[k] for k in file.files if k.startswith(f"{number}/")}
+            found |= {f"{number}/{key}": value for key, value in made_of(codec, case).items()}
+    np.savez(target, **found)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,8 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -11,38 +13,72 @@ import pytest
 from isthmus import _core
 from isthmus.kernels import codecs
 from isthmus.kernels.codecs import vectors
+from isthmus.kernels.codecs.reference import Dither, bf16_bits
 
 pytest.importorskip("torch")
 triton = pytest.importorskip("triton")
 
+from isthmus.kernels.codecs import rows  # noqa: E402
+from isthmus.kernels.codecs.triton import BLOCK, OPTIONS  # noqa: E402
+
 BY_CODEC = pytest.mark.parametrize("codec", codecs.NAMES)
 TARGETS = (80, 90, 100)
-SIGNATURES = {
-    ("f32", "copy_kernel"): {"source": "*i32", "target": "*i32"},
-    ("f32", "decode_add_kernel"): {"wire": "*fp32", "total": "*fp32", "weight": "fp32"},
-    ("bf16", "encode_kernel"): {"x": "*fp32", "wire": "*i16"},
-    ("bf16", "decode_kernel"): {"wire": "*i16", "out": "*fp32"},
-    ("bf16", "decode_add_kernel"): {"wire": "*i16", "total": "*fp32", "weight": "fp32"},
-}
-BY_KERNEL = pytest.mark.parametrize(("codec", "name"), SIGNATURES)
+BETA = 0.95
+PLACE = Dither(key=0xFEDCBA9876543210, step=2**32 - 1, bucket=3, stream=1, group=40)
 
 
 def cases(codec):
-    """The vectors, random bits, and lengths around the block of a program."""
-    found = [(v.input, v.weight, v.total) for v in vectors.load(codec)]
+    """(x, residual, weight, total): the vectors, random bits, lengths around a program's share."""
+    found = [(v.input, np.roll(v.total, 1), v.weight, v.total) for v in vectors.load(codec)]
     rng = np.random.default_rng(7)
-    for elements, weight in ((1023, 0.1), (1024, -3.0), (1025, 1 / 3), (2048, 1e-40), (3001, 7.7)):
-        words = rng.integers(0, 2**32, elements, dtype=np.uint32)
-        found.append((words.view(np.float32), weight, vectors.normal(elements, elements)))
+    lengths = (4095, 8193) if codec.startswith("topk") else (1023, 1024, 1025, 2048, 3001)
+    for elements, weight in zip(lengths, (0.1, -3.0, 1 / 3, 1e-40, 7.7), strict=False):
+        words = rng.integers(0, 2**32, elements, dtype=np.uint32).view(np.float32)
+        residual = vectors.normal(elements, elements + 1)
+        ordinary = rng.standard_normal(elements).astype(np.float32)
+        found.append((words, residual, weight, vectors.normal(elements, elements)))
+        found.append((ordinary, residual, weight, vectors.normal(elements, elements)))
     return found
 
 
+def expected(codec, x, residual, weight, total):
+    """By the core, which other tests compare with the reference."""
+    wire = _core.encode(codec, x)
+    sums = total.copy()
+    _core.decode_add(codec, wire, weight, sums)
+    made = {"wire": wire, "sum": sums, "decoded": _core.decode(codec, wire, x.size)}
+    if codecs.feeds(codec):
+        halves = bf16_bits(residual)
+        for name, now in (("float32", residual), ("bfloat16", halves)):
+            left = np.zeros_like(now)
+            fed = _core.encode(codec, x, residual=now, next_residual=left, beta=BETA)
+            made |= {f"fed {name}": fed, f"left {name}": left, f"in place {name}": left}
+    if codecs.dithers(codec):
+        place = (PLACE.key, PLACE.step, PLACE.bucket, PLACE.stream, PLACE.group)
+        made["dithered"] = _core.encode(codec, x, dither=place)
+    return made
+
+
+def agree(what, mine, theirs):
+    """Bit for bit, except that any NaN is any NaN where arithmetic made it."""
+    if what in ("wire", "decoded", "dithered") or what.startswith("fed"):
+        return mine.tobytes() == theirs.tobytes()
+    if mine.dtype == np.float32:
+        return vectors.same(mine, theirs)
+    mine, theirs = mine.view(np.uint16), theirs.view(np.uint16)
+    nans = (mine & 0x7FFF) > 0x7F80
+    return (((theirs & 0x7FFF) > 0x7F80) == nans).all() and (mine[~nans] == theirs[~nans]).all()
+
+
 @BY_CODEC
-def test_the_interpreted_kernels_agree_with_the_core_and_the_reference(codec, tmp_path):
+def test_the_interpreted_kernels_agree_with_the_core(codec, tmp_path):
     source, target = tmp_path / "cases.npz", tmp_path / "made.npz"
     given = {}
-    for i, (x, weight, total) in enumerate(cases(codec)):
-        given |= {f"x{i}": x, f"weight{i}": np.float64(weight), f"total{i}": total}
+    dither = [PLACE.key, PLACE.group, PLACE.step, PLACE.bucket, PLACE.stream]
+    for i, (x, residual, weight, total) in enumerate(cases(codec)):
+        given |= {f"{i}/x": x, f"{i}/residual": residual, f"{i}/total": total}
+        given |= {f"{i}/weight": np.float64(weight), f"{i}/beta": np.float64(BETA)}
+        given[f"{i}/dither"] = np.array(dither, np.uint64)
     np.savez(source, **given)
     program = Path(__file__).with_name("interpreted.py")
     paths = os.pathsep.join(path for path in sys.path if path)
@@ -52,35 +88,113 @@ def test_the_interpreted_kernels_agree_with_the_core_and_the_reference(codec, tm
         check=True,
     )
     made = np.load(target)
-    for i, (x, weight, total) in enumerate(cases(codec)):
-        wire = codecs.reference(codec).encode(x)
-        assert made[f"wire{i}"].tobytes() == wire.tobytes(), i
-        assert made[f"wire{i}"].tobytes() == _core.encode(codec, x).tobytes(), i
-        assert made[f"decoded{i}"].tobytes() == _core.decode(codec, wire, x.size).tobytes(), i
-        native, expected = total.copy(), total.copy()
-        _core.decode_add(codec, wire, weight, native)
-        codecs.reference(codec).decode_add(wire, weight, expected)
-        assert vectors.same(made[f"sum{i}"], native), i
-        assert vectors.same(made[f"sum{i}"], expected), i
+    for i, case in enumerate(cases(codec)):
+        right = expected(codec, *case)
+        assert {key.split("/")[1] for key in made.files if key.startswith(f"{i}/")} == set(right)
+        for what, value in right.items():
+            assert agree(what, made[f"{i}/{what}"], value), (i, what)
 
 
-def compiled(codec, name, capability, *, aligned=True):
+@dataclass(frozen=True)
+class Compiled:
+    """A kernel with its constants, as one use of it compiles it."""
+
+    kernel: object
+    signature: dict[str, str]
+    constants: dict[str, object]
+    warps: int = 4
+    registers: int = 64
+    loads: bool = True  # 16 bytes at a time; packed words and places are too few to count
+    stores: bool = True  # the same
+
+
+def flat_uses(name):
+    kernels = import_module(f"isthmus.kernels.codecs.{name}.triton")
+    wire = "*fp32" if name == "f32" else "*i16"
+    block = {"BLOCK": BLOCK}
+    if name == "f32":
+        copy = {"source": "*i32", "target": "*i32", "elements": "i32"}
+        yield "copy", Compiled(kernels.copy_kernel, copy, block)
+    else:
+        to, back = {"x": "*fp32", "wire": wire}, {"wire": wire, "out": "*fp32"}
+        yield "encode", Compiled(kernels.encode_kernel, to | {"elements": "i32"}, block)
+        yield "decode", Compiled(kernels.decode_kernel, back | {"elements": "i32"}, block)
+    add = {"wire": wire, "total": "*fp32", "weight": "fp32", "elements": "i32"}
+    yield "decode_add", Compiled(kernels.decode_add_kernel, add, block)
+
+
+ENCODE = {"x": "*fp32", "now": "*fp32", "next": "*fp32", "scales": "*i16", "words": "*i32"}
+DITHER = {"key": "i64", "group": "i32", "step": "i64", "bucket": "i32", "stream": "i32"}
+DECODE = {"scales": "*i16", "words": "*i32", "target": "*fp32", "weight": "fp32"}
+
+
+def row_uses(name):
+    codec = codecs.device(name)
+    for kind, pointer in enumerate(("*fp32", "*fp32", "*i16")):
+        signature = ENCODE | {"now": pointer, "next": pointer, "elements": "i32", "beta": "fp32"}
+        constants = codec.encode_constants(kind, kind, False)
+        use = ("encode", "encode, float32 residual", "encode, bfloat16 residual")[kind]
+        fed = kind > 0
+        yield use, Compiled(rows.encode_kernel, signature | DITHER, constants, stores=fed)
+    if codec.dithers:
+        signature = ENCODE | {"elements": "i32", "beta": "fp32"} | DITHER
+        constants = codec.encode_constants(0, 0, True)
+        use = Compiled(rows.encode_kernel, signature, constants, stores=False)
+        yield "encode, stochastic", use
+    for add in (False, True):
+        constants = codec.decode_constants(add=add)
+        signature = DECODE | {"elements": "i32"}
+        use = Compiled(rows.decode_kernel, signature, constants, loads=add)
+        yield "decode_add" if add else "decode", use
+
+
+def top_uses(name):
+    kernels = import_module("isthmus.kernels.codecs.topk.triton")
+    codec = codecs.device(name)
+    sections = {"scales": "*i16", "places": "*u8", "words": "*i32"}
+    for kind, pointer in enumerate(("*fp32", "*fp32", "*i16")):
+        signature = {"x": "*fp32", "now": pointer, "next": pointer} | sections
+        signature |= {"kept_places": "*i32", "kept_values": "*fp32"}
+        signature |= {"elements": "i32", "beta": "fp32"}
+        constants = codec.encode_constants(kind, kind)
+        use = ("encode", "encode, float32 residual", "encode, bfloat16 residual")[kind]
+        yield use, Compiled(kernels.encode_kernel, signature, constants, 8, 128, True, kind > 0)
+    for add in (False, True):
+        signature = sections | {"target": "*fp32", "weight": "fp32", "elements": "i32"}
+        constants = codec.decode_constants(add=add)
+        use = Compiled(kernels.decode_kernel, signature, constants, 8, 128, False, not add)
+        yield "decode_add" if add else "decode", use
+
+
+def uses():
+    found = {}
+    for name in codecs.FOLDERS:
+        make = {"f32": flat_uses, "bf16": flat_uses, "topk": top_uses}.get(name, row_uses)
+        found |= {(name, use): compiled for use, compiled in make(name)}
+    largest = "topk-128-int8"
+    return found | {(largest, use): compiled for use, compiled in top_uses(largest)}
+
+
+USES = uses()
+BY_USE = pytest.mark.parametrize("use", USES, ids=lambda use: "-".join(use).replace(", ", "-"))
+
+
+def compiled(use, capability, *, aligned=True):
     """The PTX of a kernel, compiled for a device that need not be there."""
-    from isthmus.kernels.codecs.triton import BLOCK, OPTIONS
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
-    kernel = getattr(codecs.device(codec), name)
-    signature = SIGNATURES[codec, name] | {"elements": "i32", "BLOCK": "constexpr"}
+    one = USES[use]
+    signature = one.signature | dict.fromkeys(one.constants, "constexpr")
     attributes = {
         (i,): [["tt.divisibility", 16]]
         for i, kind in enumerate(signature.values())
         if aligned and kind.startswith("*")
     }
     made = triton.compile(
-        ASTSource(kernel, signature, constexprs={"BLOCK": BLOCK}, attrs=attributes),
+        ASTSource(one.kernel, signature, constexprs=one.constants, attrs=attributes),
         target=GPUTarget("cuda", capability, 32),
-        options=OPTIONS,
+        options=OPTIONS | {"num_warps": one.warps},
     )
     return made.asm["ptx"]
 
@@ -104,35 +218,33 @@ def resources(ptx, folder):
     return registers[0], sum(spills)
 
 
-@BY_KERNEL
+@BY_USE
 @pytest.mark.parametrize("capability", TARGETS)
-def test_a_kernel_spills_nothing_and_loads_16_bytes_at_a_time(codec, name, capability, tmp_path):
-    ptx = compiled(codec, name, capability)
+def test_a_kernel_spills_nothing_and_loads_16_bytes_at_a_time(use, capability, tmp_path):
+    ptx = compiled(use, capability)
     registers, spilled = resources(ptx, tmp_path)
     assert spilled == 0
-    assert registers <= 64
-    assert "ld.global.v4" in ptx
-    assert "st.global.v4" in ptx
+    assert registers <= USES[use].registers
+    if USES[use].loads:
+        assert "ld.global.v4" in ptx
+    if USES[use].stores:
+        assert "st.global.v4" in ptx
 
 
 @pytest.mark.parametrize("fusion", ["0", "1"])
-@pytest.mark.parametrize("codec", codecs.NAMES)
+@BY_CODEC
 def test_a_sum_is_never_fused_and_never_flushes_denormals(codec, fusion, monkeypatch):
     monkeypatch.setenv("TRITON_DEFAULT_FP_FUSION", fusion)
-    ptx = compiled(codec, "decode_add_kernel", 90)
-    assert "mul" in ptx and "add" in ptx
-    assert "fma" not in ptx
-    assert ".ftz" not in ptx
+    for use in USES:
+        if use[0] == codec and use[1] in ("decode_add", "encode, float32 residual"):
+            ptx = compiled(use, 90)
+            assert "mul" in ptx and "add" in ptx
+            assert "fma" not in ptx
+            assert ".ftz" not in ptx
 
 
 def test_unaligned_pointers_are_not_loaded_16_bytes_at_a_time():
-    assert "ld.global.v4" not in compiled("bf16", "decode_kernel", 90, aligned=False)
-
-
-def test_every_kernel_is_among_the_compiled_ones():
-    for codec in codecs.NAMES:
-        kernels = {name for name in vars(codecs.device(codec)) if name.endswith("_kernel")}
-        assert kernels == {name for owner, name in SIGNATURES if owner == codec}
+    assert "ld.global.v4" not in compiled(("bf16", "decode"), 90, aligned=False)
 
 
 def test_bad_tensors_are_refused_before_a_launch():

@@ -73,21 +73,24 @@ def encode_block(
     WIDTH: tl.constexpr, MASKED: tl.constexpr,
 ):  # fmt: skip
     block = tl.program_id(0).to(tl.int64)
-    inner = tl.arange(0, WIDTH)
-    at = block * WIDTH + inner
-    inside = at < elements
-    p = load_fed(x, now, at, inside, beta, RESIDUAL, MASKED)
+    at = tl.arange(0, WIDTH)
+    remaining = tl.minimum(elements - block * WIDTH, WIDTH).to(tl.int32)
+    inside = at < remaining
+    next += block * WIDTH
+    kept_places += block * K
+    kept_values += block * K
+    p = load_fed(x + block * WIDTH, now + block * WIDTH, at, inside, beta, RESIDUAL, MASKED)
     kept, place = places_of_largest(p, K)
-    tl.store(kept_places + block * K + place, inner, mask=kept)
-    tl.store(kept_values + block * K + place, p, mask=kept)
+    tl.store(kept_places + place, at, mask=kept)
+    tl.store(kept_values + place, p, mask=kept)
     if NEXT > 0:
         store_left(next, at, inside, p, NEXT, MASKED)
     tl.debug_barrier()
 
     k = tl.arange(0, K)
-    mine = tl.load(kept_places + block * K + k)
-    values = tl.load(kept_values + block * K + k)[None, :]
-    filled = tl.minimum(elements - block * WIDTH, K).to(tl.int32) + tl.zeros([1], tl.int32)
+    mine = tl.load(kept_places + k)
+    values = tl.load(kept_values + k)[None, :]
+    filled = tl.minimum(remaining, K) + tl.zeros([1], tl.int32)
     scale, codes, decoded = ENCODE(values, filled, values, LIMIT, CAP, False)
     one = tl.arange(0, 1)
     tl.store(scales + block + one, scale.to(tl.int16))
@@ -96,16 +99,15 @@ def encode_block(
     tl.store(words + word, quantize.pack(codes, BITS).to(tl.int32, bitcast=True))
 
     pair = tl.arange(0, K // 2)
-    low = tl.load(kept_places + block * K + 2 * pair)
-    high = tl.load(kept_places + block * K + 2 * pair + 1)
+    low = tl.load(kept_places + 2 * pair)
+    high = tl.load(kept_places + 2 * pair + 1)
     both = low | (high << 12)
     to = places + block * (K // 2 * 3) + 3 * pair
     for i in tl.static_range(3):
         tl.store(to + i, ((both >> (8 * i)) & 255).to(tl.uint8))
     if NEXT > 0:
         left = tl.reshape(values - decoded, [K])
-        owner = block * WIDTH + mine
-        store_left(next, owner, owner < elements, left, NEXT, True)
+        store_left(next, mine, mine < remaining, left, NEXT, True)
 
 
 @triton.jit
@@ -232,7 +234,9 @@ class TopK:
             "WIDTH": WIDTH,
         }
 
-    def _decode(self, wire: torch.Tensor, weight: float, target: torch.Tensor, *, add: bool) -> None:
+    def _decode(
+        self, wire: torch.Tensor, weight: float, target: torch.Tensor, *, add: bool
+    ) -> None:
         elements = target.numel()
         launch(
             decode_kernel, -(-elements // WIDTH), *self._sections(wire, elements), target,
