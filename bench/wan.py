@@ -30,7 +30,7 @@ SLICE_BYTES = 1 << 20
 def floor_s(elements: int, codec: str, sites: int, *, rtt_s: float, rate: float) -> float:
     """The least time of an all-reduce, by `gather` or by `direct`; rate in bytes a second, a site's
     uplink and downlink each; the delay is half the round trip."""
-    up, down = codecs.parse(codec).wire_name, codecs.parse(codec).down
+    up, down = codecs.parse(codec).up, codecs.parse(codec).down
     up_bytes, down_bytes = (_core.wire_size(name, elements) for name in (up, down))
     delay = rtt_s / 2
     gather = (sites - 1) * up_bytes / rate + delay
