@@ -1,10 +1,13 @@
-"""Codecs on one core: GB/s of float32 elements, and as a fraction of memcpy in the same run.
+"""Codecs on one core: GB/s of float32 elements, as a fraction of memcpy in the same run, and error.
 
-    python bench/codecs.py [--elements N] [--repeats N] [--out FILE]
+    python bench/codecs.py [--elements N] [--repeats N] [--codecs int4 …] [--save]
 
 One JSON line for each codec, implementation and operation, then a table. All buffers are warm;
-memcpy copies as many bytes as the elements have. A fraction above 1 is possible where the wire is
-small.
+memcpy copies as many bytes as the elements have and is timed before and after each row: the better
+one counts. `torch` rows are the same arithmetic as a chain of eager torch calls on one thread, the
+nearest that a user has without isthmus. error: |decoded - x| / |x| of standard normal values;
+contraction: |residual| / |x| after 100 steps of feedback. --save writes
+bench/results/codecs.jsonl and docs/codecs.svg.
 """
 
 from __future__ import annotations
@@ -13,16 +16,19 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from isthmus import _core
-from results import machine
+from results import FOLDER, machine
+
+Action = Callable[[], object]
+PLACE = (1, 2, 3, 4)  # of stochastic rounding
 
 
-def best_seconds(action: Callable[[], object], repeats: int) -> float:
+def best_seconds(action: Action, repeats: int) -> float:
     """The fastest of `repeats` runs, after one to warm up."""
     action()
     times = []
@@ -33,68 +39,198 @@ def best_seconds(action: Callable[[], object], repeats: int) -> float:
     return min(times)
 
 
-def actions(codec: str, implementation: str, x: Any) -> dict[str, Callable[[], object]]:
+def actions(row: dict[str, Any], implementation: str, x: Any) -> dict[str, Action]:
     """Each operation of a codec on `x`, without an allocation."""
+    codec = row["name"]
     wire = _core.encode(codec, x)
     out = np.zeros_like(x)
-    return {
-        "encode": lambda: _core.encode(codec, x, out=wire, implementation=implementation),
-        "decode": lambda: _core.decode(codec, wire, x.size, out=out, implementation=implementation),
-        "decode_add": lambda: _core.decode_add(
-            codec, wire, 0.25, out, implementation=implementation
-        ),
+
+    def encode(**options: Any) -> Action:
+        return lambda: _core.encode(codec, x, out=wire, implementation=implementation, **options)
+
+    found = {"encode": encode()}
+    if row["feedback"]:
+        now, left = np.zeros_like(x), np.zeros_like(x)
+        half, next_half = (np.zeros(x.size, np.uint16) for _ in range(2))
+        found["encode, residual"] = encode(residual=now, next_residual=left)
+        found["encode, bf16 residual"] = encode(residual=half, next_residual=next_half)
+    if row["dithers"]:
+        found["encode, stochastic"] = encode(dither=PLACE)
+    how = {"implementation": implementation}
+    return found | {
+        "decode": lambda: _core.decode(codec, wire, x.size, out=out, **how),
+        "decode_add": lambda: _core.decode_add(codec, wire, 0.25, out, **how),
     }
 
 
-def measure(elements: int, repeats: int) -> list[dict[str, Any]]:
-    """One row an operation. memcpy is timed before and after each, and the better one counts."""
-    x = np.random.default_rng(0).standard_normal(elements, dtype=np.float32)
+def torch_actions(x: Any) -> Iterator[tuple[str, str, Action]]:
+    """(codec, operation, action) by eager torch, as a user would write it."""
+    import torch
+
+    torch.set_num_threads(1)
+    values = torch.from_numpy(x)
+    residual = torch.zeros_like(values)
+    yield "bf16", "encode", lambda: values.to(torch.bfloat16)
+
+    def integers(limit: int, fed: bool) -> None:
+        p = values + residual if fed else values
+        blocks = p.view(-1, 128)
+        scale = blocks.abs().amax(1, keepdim=True) / limit
+        codes = (blocks / scale.clamp_min(1e-30)).round_().to(torch.int8)
+        if limit == 7:
+            flat = codes.view(-1)
+            (flat[0::2] & 15) | (flat[1::2] << 4)
+        if fed:
+            torch.sub(blocks, codes * scale, out=residual.view(-1, 128))
+
+    yield "int8", "encode", lambda: integers(127, False)
+    yield "int4", "encode", lambda: integers(7, False)
+    yield "int4", "encode, residual", lambda: integers(7, True)
+
+    def largest(fed: bool) -> None:
+        p = values + residual if fed else values
+        blocks = p.view(-1, 4096)
+        places = blocks.abs().topk(64, dim=1, sorted=False).indices
+        kept = blocks.gather(1, places)
+        if fed:
+            residual.copy_(p)
+            residual.view(-1, 4096).scatter_(1, places, kept - kept.sign() * kept.abs().mean())
+
+    yield "topk", "encode", lambda: largest(False)
+    yield "topk", "encode, residual", lambda: largest(True)
+
+
+def contraction(codec: str, steps: int = 100) -> float:
+    rng = np.random.default_rng(0)
+    left = np.zeros(1 << 15, np.float32)
+    x = left
+    for _ in range(steps):
+        x = rng.standard_normal(left.size).astype(np.float32)
+        _core.encode(codec, x, residual=left, next_residual=left)
+    return round(float(np.linalg.norm(left) / np.linalg.norm(x)), 4)
+
+
+def accuracy(row: dict[str, Any]) -> dict[str, Any]:
+    """Bits, error and contraction of a codec: the same in every implementation."""
+    codec = row["name"]
+    x = np.random.default_rng(1).standard_normal(1 << 18).astype(np.float32)
+    wire = _core.encode(codec, x)
+    error = np.linalg.norm(_core.decode(codec, wire, x.size) - x) / np.linalg.norm(x)
+    found: dict[str, Any] = {"bits": round(8 * wire.nbytes / x.size, 3)}
+    found["error"] = round(float(error), 4)
+    if row["feedback"]:
+        found["contraction"] = contraction(codec)
+    return found
+
+
+def wanted(names: list[str] | None) -> list[dict[str, Any]]:
+    table = _core.codec_table()
+    if names is None:
+        return [row for row in table if row["variant"] == 0]
+    unknown = set(names) - {row["name"] for row in table}
+    if unknown:
+        raise SystemExit(f"no codec {', '.join(sorted(unknown))}")
+    return [row for row in table if row["name"] in names]
+
+
+def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """One row an operation."""
+    x = np.random.default_rng(0).standard_normal(options.elements, dtype=np.float32)
     copy = np.zeros_like(x)
 
     def memcpy() -> float:
-        return x.nbytes / best_seconds(lambda: np.copyto(copy, x), repeats) / 1e9
+        return float(x.nbytes / best_seconds(lambda: np.copyto(copy, x), options.repeats) / 1e9)
+
+    def timed(codec: str, implementation: str, operation: str, action: Action) -> dict[str, Any]:
+        before = memcpy()
+        rate = x.nbytes / best_seconds(action, options.repeats) / 1e9
+        reference = max(before, memcpy())
+        return {
+            "codec": codec,
+            "implementation": implementation,
+            "operation": operation,
+            "elements": options.elements,
+            "gb_per_s": round(rate, 2),
+            "memcpy_gb_per_s": round(reference, 2),
+            "of_memcpy": round(rate / reference, 3),
+        }
 
     rows = []
-    for codec in [row["name"] for row in _core.codec_table()]:
+    for row in wanted(options.codecs):
+        about = accuracy(row)
         for implementation in _core.codec_implementations():
-            for operation, action in actions(codec, implementation, x).items():
-                before = memcpy()
-                rate = x.nbytes / best_seconds(action, repeats) / 1e9
-                reference = max(before, memcpy())
-                rows.append(
-                    {
-                        "codec": codec,
-                        "implementation": implementation,
-                        "operation": operation,
-                        "elements": elements,
-                        "gb_per_s": round(rate, 2),
-                        "memcpy_gb_per_s": round(reference, 2),
-                        "of_memcpy": round(rate / reference, 2),
-                    }
-                )
+            for operation, action in actions(row, implementation, x).items():
+                rows.append(timed(row["name"], implementation, operation, action) | about)
+    names = {row["codec"] for row in rows}
+    for codec, operation, action in torch_actions(x):
+        if codec in names:
+            rows.append(timed(codec, "torch", operation, action))
     return rows
 
 
+def show(rows: list[dict[str, Any]]) -> None:
+    head = ("codec", "code", "operation", "GB/s", "of memcpy", "to torch", "bits", "error")
+    print("{:9}{:10}{:22}{:>7}{:>11}{:>9}{:>8}{:>8}".format(*head))
+    eager = {
+        (row["codec"], row["operation"]): row["of_memcpy"]
+        for row in rows
+        if row["implementation"] == "torch"
+    }
+    for row in rows:
+        theirs = eager.get((row["codec"], row["operation"]))
+        ratio = f"{row['of_memcpy'] / theirs:.1f}" if theirs else ""
+        print(
+            f"{row['codec']:9}{row['implementation']:10}{row['operation']:22}{row['gb_per_s']:7.2f}"
+            f"{row['of_memcpy']:11.3f}{ratio:>9}{row.get('bits', ''):>8}{row.get('error', ''):>8}"
+        )
+
+
+def plot(rows: list[dict[str, Any]], path: Path) -> None:
+    """The best implementation's operations, as fractions of memcpy."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    matplotlib.rcParams["svg.hashsalt"] = "isthmus"
+    from matplotlib import pyplot
+
+    best = _core.codec_implementations()[-1]
+    operations = ["encode", "encode, residual", "decode_add"]
+    names = list(dict.fromkeys(row["codec"] for row in rows))
+    figure, panel = pyplot.subplots(figsize=(9, 3.6))
+    for i, operation in enumerate(operations):
+        found = {
+            row["codec"]: row["of_memcpy"]
+            for row in rows
+            if row["implementation"] == best and row["operation"] == operation
+        }
+        places = [n + 0.27 * (i - 1) for n, name in enumerate(names) if name in found]
+        panel.bar(places, list(found.values()), 0.25, label=operation)
+    panel.axhline(1, color="black", linewidth=0.7)
+    panel.set_xticks(range(len(names)), names)
+    panel.set_ylabel(f"of memcpy ({best}, one core)")
+    panel.legend(fontsize=8)
+    figure.tight_layout()
+    figure.savefig(path, metadata={"Date": None})
+
+
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--elements", type=int, default=16 << 20)
     parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--out", type=Path, help="write the JSON lines here, not to stdout")
+    parser.add_argument("--codecs", nargs="+", help="default: all but variants")
+    parser.add_argument("--save", action="store_true")
     options = parser.parse_args()
     about = machine()
-    rows = [about | row for row in measure(options.elements, options.repeats)]
-    lines = "".join(json.dumps(row) + "\n" for row in rows)
-    if options.out:
-        options.out.write_text(lines)
+    rows = measure(options)
+    show(rows)
+    lines = "".join(json.dumps(about | row) + "\n" for row in rows)
+    if options.save:
+        (FOLDER / "codecs.jsonl").write_text(lines)
+        plot(rows, FOLDER.parents[1] / "docs" / "codecs.svg")
     else:
-        sys.stdout.write(lines)
-    print(f"{'codec':8}{'code':10}{'operation':12}{'GB/s':>8}{'of memcpy':>11}", file=sys.stderr)
-    for row in rows:
-        print(
-            f"{row['codec']:8}{row['implementation']:10}{row['operation']:12}"
-            f"{row['gb_per_s']:8.2f}{row['of_memcpy']:11.2f}",
-            file=sys.stderr,
-        )
+        print(lines, file=sys.stderr, end="")
     return 0
 
 

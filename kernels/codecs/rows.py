@@ -95,7 +95,7 @@ def encode_rows(
         store_left(next + begin, at, inside, p - decoded, NEXT, MASKED)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["elements", "key", "group", "step", "bucket", "stream"])
 def encode_kernel(
     x, now, next, scales, words, elements, beta, key, group, step, bucket, stream,
     ENCODE: tl.constexpr, BITS: tl.constexpr, LIMIT: tl.constexpr, CAP: tl.constexpr,
@@ -151,7 +151,7 @@ def decode_rows(
         tl.store(target + at, values)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["elements"])
 def decode_kernel(
     scales, words, target, weight, elements,
     DECODE: tl.constexpr, BITS: tl.constexpr, ADD: tl.constexpr,

@@ -4,6 +4,7 @@ Works without torch: a tensor can only come from someone who has imported it, so
 among the loaded modules and never imported here.
 """
 
+import importlib.util
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -78,28 +79,73 @@ def _check_filled(elements: int, verb: str) -> None:
         raise Refused(f"{verb} of nothing: the array is empty")
 
 
+Floats = NDArray[np.float32] | Tensor
+"""Flat float32 values: an array in host memory, or a tensor on a device."""
+
+
 @dataclass(frozen=True)
 class Staged:
-    """A gradient, and float32 host memory for its way out and back (its own, if it can be)."""
+    """A gradient, its values as float32, and host memory for the mean that comes back.
+
+    All three may be the same memory.
+    """
 
     gradient: Tensor
+    values: Floats
     host: NDArray[np.float32]
 
 
-def stage(gradient: Tensor) -> Staged:
-    """Bring a flat, dense floating-point gradient to host memory as float32.
+def stage(gradient: Tensor, *, encode_on_device: bool) -> Staged:
+    """A flat, dense floating-point gradient as float32, where it is to be encoded.
 
-    On a GPU this waits for the current stream, so it belongs in a thread that may wait.
-    The GPU branch has not been run on a device yet.
+    encode_on_device: leave values of a GPU there. Otherwise this waits for the current stream, so
+    it belongs in a thread that may wait. The GPU branch has not been run on a device yet.
     """
     torch = sys.modules["torch"]
     flat = gradient.detach()
     if flat.device.type == "cpu":
-        return Staged(flat, flat.to(torch.float32).numpy())
+        values = flat.to(torch.float32).numpy()
+        return Staged(flat, values, values)
     host = torch.empty(flat.numel(), dtype=torch.float32, pin_memory=True)
-    host.copy_(flat.to(torch.float32), non_blocking=True)
-    torch.cuda.current_stream(flat.device).synchronize()
-    return Staged(flat, host.numpy())
+    if encode_on_device:
+        return Staged(flat, flat.to(torch.float32), host.numpy())
+    copy_to_host(flat.to(torch.float32), host)
+    return Staged(flat, host.numpy(), host.numpy())
+
+
+def copy_to_host(source: Tensor, host: Tensor) -> None:
+    """Copy to pinned memory, and wait for the current stream alone until it is there."""
+    torch = sys.modules["torch"]
+    host.copy_(source, non_blocking=True)
+    if source.device.type == "cuda":
+        torch.cuda.current_stream(source.device).synchronize()
+
+
+def can_encode_on(device: Any) -> bool:
+    """Whether codecs run on a torch device: on a GPU, where Triton is installed."""
+    return bool(device.type == "cuda") and importlib.util.find_spec("triton") is not None
+
+
+def zeros(elements: int, dtype: str, device: Any, *, pinned: bool = False) -> Tensor:
+    """A flat tensor of a dtype by name; pinned: host memory that a GPU reads without a copy."""
+    torch = sys.modules["torch"]
+    made: Tensor = torch.zeros(
+        elements,
+        dtype=getattr(torch, dtype),
+        device=device,
+        pin_memory=pinned and torch.cuda.is_available(),
+    )
+    return made
+
+
+def words_view(x: Tensor) -> NDArray[np.float32] | NDArray[np.uint16]:
+    """A CPU tensor's memory, float32 or bfloat16 (as uint16)."""
+    torch = sys.modules["torch"]
+    if x.dtype == torch.bfloat16:
+        halves: NDArray[np.uint16] = x.view(torch.int16).numpy().view(np.uint16)
+        return halves
+    floats: NDArray[np.float32] = x.numpy()
+    return floats
 
 
 def from_host_float32(values: NDArray[np.float32], gradient: Tensor) -> None:

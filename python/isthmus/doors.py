@@ -9,14 +9,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus.arrays import Floats
 from isthmus.packing import Packing
 
 
 @dataclass(frozen=True)
 class Bucket:
-    """Gradients of this site, in host memory. Must not leave the site."""
+    """Gradients of this site, in host memory or on a device. Must not leave the site."""
 
-    values: NDArray[np.float32]  # one dimension, contiguous
+    values: Floats
     layout: int  # a hash of what the elements are; sites compare it
 
 
@@ -24,13 +25,13 @@ class Bucket:
 class Released:
     """Values that may leave the site."""
 
-    values: NDArray[np.float32]
+    values: Floats
     layout: int
 
 
 @dataclass(frozen=True)
 class Wire:
-    """Encoded bytes of a bucket."""
+    """Encoded bytes of a bucket, in host memory."""
 
     packing: Packing
     data: NDArray[np.uint8] | NDArray[np.float32]

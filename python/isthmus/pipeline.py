@@ -28,7 +28,7 @@ class Pipeline:
         self, staged: Staged, layout: int, packing: Packing, memory: Memory | None, draw: Draw
     ) -> Work:
         """Send; the staged host memory holds the mean of all sites when the work is done well."""
-        bucket = Bucket(staged.host, layout)
+        bucket = Bucket(staged.values, layout)
         if self.clip_norm is not None:
             bucket = clip(bucket, self.clip_norm)
         wire = encode(without_privacy(bucket), packing, memory, draw)

@@ -1,7 +1,11 @@
 """The stages by themselves, and their doors. No network."""
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +19,7 @@ from isthmus.stages.encode import Draw, Memory, encode
 from isthmus.stages.exchange import exchange
 from isthmus.stages.noise import without_privacy
 
+torch = pytest.importorskip("torch")
 _package = Path(__file__).parents[2] / "python" / "isthmus"
 
 
@@ -63,9 +68,16 @@ def test_f32_passes_without_a_copy() -> None:
 
 def test_bf16_goes_through_the_codec() -> None:
     released = Released(np.array([1.0, -2.5], np.float32), 7)
-    wire = encode(released, pack([(Way(Bf16()), 2)]), None, _draw)
+    packing = pack([(Way(Bf16()), 2)])
+    wire = encode(released, packing, _memory(packing), _draw)
     assert wire.data.nbytes == 4
     np.testing.assert_array_equal(_core.decode("bf16", wire.data, 2), [1.0, -2.5])
+
+
+def _memory(packing: Packing, now: Any = None, left: Any = None) -> Memory:
+    wire = torch.zeros(packing.offsets[-1], dtype=torch.uint8)
+    others = (None,) * (len(packing.segments) - 1)
+    return Memory(wire, wire, (now, *others), (left, *others))
 
 
 def _mixed() -> tuple[Packing, np.ndarray]:
@@ -75,7 +87,7 @@ def _mixed() -> tuple[Packing, np.ndarray]:
 
 def test_a_wire_of_segments_has_each_codecs_bytes_where_the_core_expects_them() -> None:
     packing, values = _mixed()
-    wire = encode(Released(values, 7), packing, None, _draw)
+    wire = encode(Released(values, 7), packing, _memory(packing), _draw)
     begin = 0
     for (up, _, elements), at in zip(packing.table, packing.offsets, strict=False):
         own = _core.encode(up, values[begin : begin + elements])
@@ -87,14 +99,14 @@ def test_a_wire_of_segments_has_each_codecs_bytes_where_the_core_expects_them() 
 
 def test_residuals_are_read_from_now_and_written_to_next_only() -> None:
     packing, values = _mixed()
-    now = np.random.default_rng(1).standard_normal(300).astype(np.float32)
-    left, kept = np.zeros(300, np.float32), now.copy()
-    memory = Memory(np.zeros(packing.offsets[-1], np.uint8), (now, None, None), (left, None, None))
+    now, left = torch.randn(300), torch.zeros(300)
+    kept = now.clone()
+    memory = _memory(packing, now, left)
     wire = encode(Released(values, 7), packing, memory, _draw)
     sent = _core.decode("int4", wire.data[: _core.wire_size("int4", 300)], 300)
-    assert wire.data is memory.wire
-    assert (now == kept).all()
-    np.testing.assert_array_equal(left, (values[:300] + now) - sent)
+    assert np.shares_memory(wire.data, memory.wire.numpy())
+    assert torch.equal(now, kept)
+    np.testing.assert_array_equal(left.numpy(), (values[:300] + now.numpy()) - sent)
 
 
 def test_stochastic_rounding_draws_anew_for_every_step_bucket_and_segment() -> None:
@@ -105,7 +117,7 @@ def test_stochastic_rounding_draws_anew_for_every_step_bucket_and_segment() -> N
     def wire(packing: Packing, values: np.ndarray, draw: Draw) -> bytes:
         at = next(i for i, s in enumerate(packing.segments) if s.elements == 256)
         begin = packing.offsets[at]
-        data = encode(Released(values, 7), packing, None, draw).data
+        data = encode(Released(values, 7), packing, _memory(packing), draw).data
         return data[begin : begin + _core.wire_size("int4", 256)].tobytes()
 
     first = wire(packing, values, _draw)
@@ -137,3 +149,12 @@ def test_a_door_has_one_maker(door: str, maker: str) -> None:
     making = re.compile(rf"(?<!class )\b{door}\(")
     makers = [path.name for path in _package.rglob("*.py") if making.search(path.read_text())]
     assert makers == [maker]
+
+
+def test_encoding_on_a_device_makes_the_hosts_bytes_and_residuals() -> None:
+    """Triton's interpreter stands for the device; it counts when triton is imported."""
+    pytest.importorskip("triton")
+    program = Path(__file__).with_name("on_device.py")
+    paths = os.pathsep.join(path for path in sys.path if path)
+    environment = os.environ | {"TRITON_INTERPRET": "1", "PYTHONPATH": paths}
+    subprocess.run([sys.executable, program], env=environment, check=True)

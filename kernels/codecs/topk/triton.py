@@ -110,7 +110,7 @@ def encode_block(
         store_left(next, mine, mine < remaining, left, NEXT, True)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["elements"])
 def encode_kernel(
     x, now, next, scales, places, words, kept_places, kept_values, elements, beta,
     ENCODE: tl.constexpr, BITS: tl.constexpr, LIMIT: tl.constexpr, CAP: tl.constexpr,
@@ -131,7 +131,7 @@ def encode_kernel(
         zero_between(scales, places, blocks, K // 2 * 3)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["elements"])
 def decode_kernel(
     scales, places, words, target, weight, elements,
     DECODE: tl.constexpr, BITS: tl.constexpr, ADD: tl.constexpr, K: tl.constexpr,

@@ -139,7 +139,8 @@ class Lane:
             packing, memory = self._residuals.memory_for(item.contents)
         number = 0 if item.step is None else item.step.number % 2**32
         draw = Draw(self._pipeline.session.dither_key, number, item.place)
-        item.staged = stage(item.flat)
+        on_device = item.step is not None and self._residuals.on_device
+        item.staged = stage(item.flat, encode_on_device=on_device)
         item.work = self._pipeline.begin(item.staged, item.contents.hash, packing, memory, draw)
 
     def _finish(self, item: _Item) -> None:

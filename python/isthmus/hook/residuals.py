@@ -7,29 +7,32 @@ step that ends well swaps them; one that does not leaves `now` as it was. Lives 
 import threading
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from isthmus.arrays import can_encode_on, zeros
 from isthmus.errors import Refused
 from isthmus.hook.layout import Contents, Layout
 from isthmus.packing import Packing, Way, pack
-from isthmus.stages.encode import Memory, Residual
+from isthmus.stages.encode import Memory
 
-_dtypes = {"float32": np.float32, "bfloat16": np.uint16}
+_host = torch.device("cpu")
 
 
 class _Bucket:
-    """One bucket's memory: flat arrays in the bucket's order, one for each segment."""
+    """One bucket's memory: flat tensors in the bucket's order, one for each segment."""
 
-    def __init__(self, packing: Packing, parts: Mapping[int, tuple[int, slice]]) -> None:
+    def __init__(
+        self, packing: Packing, parts: Mapping[int, tuple[int, slice]], device: torch.device
+    ) -> None:
         self.packing = packing
         self.parts = parts  # parameter: its segment, and where it lies in that
-        self.wire = np.zeros(0 if packing.exact else packing.offsets[-1], np.uint8)
-        self.now = tuple(_zeros(s.way, s.elements) for s in packing.segments)
-        self.next = tuple(_zeros(s.way, s.elements) for s in packing.segments)
+        size = 0 if packing.exact and device == _host else packing.offsets[-1]
+        self.wire = zeros(size, "uint8", device)
+        self.host = self.wire if device == _host else zeros(size, "uint8", _host, pinned=True)
+        self.now = tuple(_zeros(s.way, s.elements, device) for s in packing.segments)
+        self.next = tuple(_zeros(s.way, s.elements, device) for s in packing.segments)
 
-    def residual(self, parameter: int) -> Residual | None:
+    def residual(self, parameter: int) -> torch.Tensor | None:
         """A view of what the last good step left of one parameter."""
         i, where = self.parts[parameter]
         whole = self.now[i]
@@ -48,8 +51,15 @@ class Residuals:
         self._lock = threading.Lock()
         self._buckets: dict[tuple[int, ...], _Bucket] = {}
         self._home: dict[int, _Bucket] = {}  # parameter: the bucket that has its residual now
-        self._loaded: dict[int, NDArray[np.float32]] = {}
+        self._loaded: dict[int, torch.Tensor] = {}
         self._touched: list[_Bucket] = []
+        device = layout.parameters[0].device
+        self._device = device if can_encode_on(device) else _host
+
+    @property
+    def on_device(self) -> bool:
+        """Whether buckets are encoded on the gradients' device."""
+        return self._device != _host
 
     def memory_for(self, contents: Contents) -> tuple[Packing, Memory]:
         """How a bucket travels, and the memory for it. Once a step and bucket."""
@@ -58,7 +68,8 @@ class Residuals:
             if bucket is None:
                 bucket = self._add(contents)
             self._touched.append(bucket)
-            return bucket.packing, Memory(bucket.wire, bucket.now, bucket.next)
+            memory = Memory(bucket.wire, bucket.host, bucket.now, bucket.next)
+            return bucket.packing, memory
 
     def end_step(self, *, well: bool) -> None:
         """Every bucket of the step is done. well: all values were finite, and all sites summed."""
@@ -75,8 +86,8 @@ class Residuals:
             for i, name in enumerate(self._layout.names):
                 residual = self._current(i)
                 if residual is not None:
-                    tensor = _tensor(residual).reshape(self._layout.parameters[i].shape)
-                    found[name] = tensor.clone()
+                    shape = self._layout.parameters[i].shape
+                    found[name] = residual.detach().to(_host, copy=True).reshape(shape)
             return found
 
     def load(self, state: Mapping[str, torch.Tensor]) -> None:
@@ -89,8 +100,7 @@ class Residuals:
             shape = tuple(self._layout.parameters[index[name]].shape)
             if not isinstance(tensor, torch.Tensor) or tuple(tensor.shape) != shape:
                 raise Refused(f"the checkpoint's residual of {name!r} is not of the shape {shape}")
-            flat = tensor.detach().to("cpu", torch.float32).reshape(-1)
-            loaded[index[name]] = np.asarray(flat.numpy())
+            loaded[index[name]] = tensor.detach().reshape(-1).clone()
         with self._lock:
             self._loaded = loaded
             self._buckets.clear()
@@ -102,11 +112,11 @@ class Residuals:
         places = contents.parameters
         sizes = [self._layout.parameters[i].numel() for i in places]
         packing = pack([(self._ways[i], size) for i, size in zip(places, sizes, strict=True)])
-        bucket = _Bucket(packing, _parts(packing, places, sizes))
+        bucket = _Bucket(packing, _parts(packing, places, sizes), self._device)
         for i in places:
             into, old = bucket.residual(i), self._current(i)
             if into is not None and old is not None:
-                into[:] = _converted(old, into)
+                into.copy_(old)
             self._loaded.pop(i, None)
             self._home[i] = bucket
         homes = {id(home) for home in self._home.values()}
@@ -114,18 +124,15 @@ class Residuals:
         self._buckets = {k: b for k, b in self._buckets.items() if id(b) in homes}
         return bucket
 
-    def _current(self, parameter: int) -> Residual | None:
+    def _current(self, parameter: int) -> torch.Tensor | None:
         if parameter in self._loaded:
             return self._loaded[parameter]
         home = self._home.get(parameter)
         return None if home is None else home.residual(parameter)
 
 
-def _zeros(way: Way, elements: int) -> Residual | None:
-    if way.feedback is None:
-        return None
-    residual: Residual = np.zeros(elements, _dtypes[way.feedback.dtype])
-    return residual
+def _zeros(way: Way, elements: int, device: torch.device) -> torch.Tensor | None:
+    return None if way.feedback is None else zeros(elements, way.feedback.dtype, device)
 
 
 def _parts(
@@ -139,18 +146,3 @@ def _parts(
         parts[i] = (min(segment, len(packing.segments) - 1), slice(begin, begin + size))
         begin += size
     return parts
-
-
-def _tensor(residual: Residual) -> torch.Tensor:
-    if residual.dtype == np.uint16:
-        return torch.from_numpy(residual.view(np.int16)).view(torch.bfloat16)
-    return torch.from_numpy(residual)
-
-
-def _converted(old: Residual, like: Residual) -> Residual:
-    if old.dtype == like.dtype:
-        return old
-    if like.dtype == np.uint16:
-        half = _tensor(old).to(torch.bfloat16).view(torch.int16).numpy()
-        return np.asarray(half).view(np.uint16)
-    return np.asarray(_tensor(old).to(torch.float32).numpy())

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from isthmus.arrays import is_tensor
 from isthmus.doors import Bucket
 from isthmus.errors import Refused
 
@@ -17,6 +18,8 @@ def clip(bucket: Bucket, norm: float) -> Bucket:
     """
     if not (norm > 0 and math.isfinite(norm)):
         raise Refused(f"clip norm is {norm}; expected a number above 0")
+    if is_tensor(bucket.values):
+        raise Refused("clip of a bucket on a device is not built: clip its gradients with torch")
     length = math.sqrt(float(np.square(bucket.values, dtype=np.float64).sum()))
     if length <= norm:
         return bucket
