@@ -19,10 +19,13 @@ import subprocess
 import sys
 import types
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+Action = Callable[[], object]
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -40,44 +43,95 @@ def use_kernels_of_the_tree() -> None:
     spec.loader.exec_module(module)
 
 
-def check(codec: str, x: Any, weight: float, total: Any, name: str) -> list[str]:
-    """How the kernels differ from the reference on one case; empty when they agree."""
+def on_device(array: Any) -> Any:
+    """A copy on the device; uint16 words are bfloat16."""
     import torch
-    from isthmus.kernels import codecs
+
+    if array.dtype == np.uint16:
+        return torch.from_numpy(array.view(np.int16).copy()).cuda().view(torch.bfloat16)
+    return torch.from_numpy(array.copy()).cuda()
+
+
+def on_host(tensor: Any) -> Any:
+    import torch
+
+    if tensor.dtype == torch.bfloat16:
+        return tensor.view(torch.int16).cpu().numpy().view(np.uint16)
+    return tensor.cpu().numpy()
+
+
+@dataclass(frozen=True)
+class Case:
+    """Elements, and what was left of the step before."""
+
+    name: str
+    x: Any
+    residual: Any
+    weight: float
+    total: Any
+
+
+def same(mine: Any, theirs: Any) -> bool:
+    """Equal bit for bit, except that any NaN equals any NaN (results of arithmetic)."""
     from isthmus.kernels.codecs import vectors
 
-    kernels, reference = codecs.device(codec), codecs.reference(codec)
-    wire = reference.encode(x)
-    expected = total.copy()
-    codecs.reference(codec).decode_add(wire, weight, expected)
+    if mine.dtype == np.float32:
+        return vectors.same(mine, theirs)
+    nans = (mine & 0x7FFF) > 0x7F80
+    others = (theirs & 0x7FFF) > 0x7F80
+    return bool((nans == others).all() and (mine[~nans] == theirs[~nans]).all())
 
-    made = kernels.encode(torch.from_numpy(x.copy()).cuda())
-    decoded = kernels.decode(torch.from_numpy(wire.copy()).cuda(), x.size)
-    result = torch.from_numpy(total.copy()).cuda()
-    kernels.decode_add(torch.from_numpy(wire.copy()).cuda(), weight, result)
+
+def check(codec: str, case: Case) -> list[str]:
+    """How the kernels differ from the reference on one case; empty when they agree."""
+    from isthmus.kernels import codecs
+    from isthmus.kernels.codecs.reference import Dither, bf16_bits
+
+    kernels, reference = codecs.device(codec), codecs.reference(codec)
+    x, wire, expected = on_device(case.x), reference.encode(case.x), case.total.copy()
+    reference.decode_add(wire, case.weight, expected)
+    result = on_device(case.total)
+    kernels.decode_add(on_device(wire), case.weight, result)
+    decoded = on_host(kernels.decode(on_device(wire), case.x.size))
     agreed = {
-        "encode": made.cpu().numpy().tobytes() == wire.tobytes(),
-        "decode": decoded.cpu().numpy().tobytes() == reference.decode(wire, x.size).tobytes(),
-        "decode_add": vectors.same(result.cpu().numpy(), expected),
+        "encode": on_host(kernels.encode(x)).tobytes() == wire.tobytes(),
+        "decode": decoded.tobytes() == reference.decode(wire, case.x.size).tobytes(),
+        "decode_add": same(on_host(result), expected),
     }
-    return [f"{codec}: {name}: {what} differs" for what, well in agreed.items() if not well]
+    if codecs.feeds(codec):
+        for residual in (case.residual, bf16_bits(case.residual)):
+            fed, left = reference.encode_with_feedback(case.x, residual, beta=0.95)
+            now = on_device(residual)
+            made = kernels.encode(x, residual=now, next_residual=now, beta=0.95)
+            well = on_host(made).tobytes() == fed.tobytes() and same(on_host(now), left)
+            agreed[f"encode, {residual.dtype} residual"] = well
+    if codecs.dithers(codec):
+        place = Dither(key=2**63 + 11, step=3, bucket=5, stream=1, group=40)
+        made = kernels.encode(x, dither=(2**63 + 11, 40, 3, 5, 1))
+        dithered = reference.encode(case.x, dither=place)
+        agreed["encode, stochastic"] = on_host(made).tobytes() == dithered.tobytes()
+    return [f"{codec}: {case.name}: {what} differs" for what, well in agreed.items() if not well]
 
 
 def check_all(codec: str) -> tuple[int, list[str]]:
     """The golden vectors and random bits of ragged lengths: how many cases, and what differs."""
     from isthmus.kernels.codecs import vectors
 
-    cases = [(v.input, v.weight, v.total, v.name) for v in vectors.load(codec)]
+    cases = [
+        Case(v.name, v.input, np.roll(v.total, 1), v.weight, v.total) for v in vectors.load(codec)
+    ]
     rng = np.random.default_rng(7)
     for elements in (1023, 1024, 1025, 1 << 20, (1 << 20) + 7):
         words = rng.integers(0, 2**32, elements, dtype=np.uint32).view(np.float32)
-        start = vectors.normal(elements, elements)
-        cases.append((words, 1 / 3, start, f"{elements} random words"))
+        ordinary = rng.standard_normal(elements).astype(np.float32)
+        start, left = vectors.normal(elements, elements), vectors.normal(elements, 1)
+        cases.append(Case(f"{elements} random words", words, left, 1 / 3, start))
+        cases.append(Case(f"{elements} normal values", ordinary, left, 1 / 3, start))
     stale = vectors.differences(codec)
-    return len(cases), stale + [line for case in cases for line in check(codec, *case)]
+    return len(cases), stale + [line for case in cases for line in check(codec, case)]
 
 
-def milliseconds(action: Callable[[], object], repeats: int) -> float:
+def milliseconds(action: Action, repeats: int) -> float:
     """The median time of `repeats` runs on the device, after a few to warm up and to compile."""
     import torch
 
@@ -94,39 +148,87 @@ def milliseconds(action: Callable[[], object], repeats: int) -> float:
     return statistics.median(begin.elapsed_time(end) for begin, end in pairs)
 
 
-def measure(codec: str, elements: int, repeats: int) -> list[dict[str, Any]]:
-    """One row an operation, each with a device copy timed just before it."""
+def operations(codec: str, x: Any) -> dict[str, tuple[Action, int]]:
+    """Each operation of a codec, and the bytes that it must read and write at the least."""
     import torch
     from isthmus.kernels import codecs
 
     kernels = codecs.device(codec)
+    target, wire = torch.empty_like(x), kernels.encode(x)
+    elements, size, packed = x.numel(), x.nbytes, wire.nbytes
+    found: dict[str, tuple[Action, int]] = {
+        "encode": (lambda: kernels.encode(x, wire), size + packed),
+        "decode": (lambda: kernels.decode(wire, elements, target), packed + size),
+        "decode_add": (lambda: kernels.decode_add(wire, 0.25, target), packed + 2 * size),
+    }
+    if codecs.feeds(codec):
+        for dtype in (torch.float32, torch.bfloat16):
+            left = torch.zeros(elements, dtype=dtype, device=x.device)
+
+            def fed(left: Any = left) -> None:
+                kernels.encode(x, wire, residual=left, next_residual=left)
+
+            name = str(dtype).removeprefix("torch.")
+            found[f"encode, {name} residual"] = (fed, size + 2 * left.nbytes + packed)
+    if codecs.dithers(codec):
+        found["encode, stochastic"] = (
+            lambda: kernels.encode(x, wire, dither=(1, 2, 3, 4, 5)),
+            size + packed,
+        )
+    return found
+
+
+def eager(x: Any) -> dict[str, Action]:
+    """int4 and topk with feedback as a chain of eager torch calls: what a user has without us."""
+    import torch
+
+    residual = torch.zeros_like(x)
+
+    def int4() -> None:
+        p = x + residual
+        blocks = p.view(-1, 128)
+        scale = blocks.abs().amax(1, keepdim=True) / 7
+        codes = (blocks / scale.clamp_min(1e-30)).round().to(torch.int8)
+        flat = codes.view(-1)
+        (flat[0::2] & 15) | (flat[1::2] << 4)
+        residual.copy_((blocks - codes * scale).view(-1))
+
+    def topk() -> None:
+        p = x + residual
+        blocks = p.view(-1, 4096)
+        places = blocks.abs().topk(64, dim=1, sorted=False).indices
+        kept = blocks.gather(1, places)
+        left = kept - kept.sign() * kept.abs().mean(1, keepdim=True)
+        residual.copy_(blocks.scatter(1, places, left).view(-1))
+
+    return {"int4": int4, "topk": topk}
+
+
+def measure(codec: str, elements: int, repeats: int) -> list[dict[str, Any]]:
+    """One row an operation, each with a device copy timed just before it."""
+    import torch
+
     x = torch.randn(elements, device="cuda")
     target = torch.empty_like(x)
-    wire = kernels.encode(x)
-    actions: dict[str, tuple[Callable[[], object], int]] = {
-        "encode": (lambda: kernels.encode(x, wire), x.nbytes + wire.nbytes),
-        "decode": (lambda: kernels.decode(wire, elements, target), wire.nbytes + x.nbytes),
-        "decode_add": (
-            lambda: kernels.decode_add(wire, 0.25, target),
-            wire.nbytes + 2 * x.nbytes,
-        ),
-    }
+    chain = eager(x).get(codec)
     rows = []
-    for operation, (action, moved) in actions.items():
+    for operation, (action, moved) in operations(codec, x).items():
         copy = 2 * x.nbytes / milliseconds(lambda: target.copy_(x), repeats) / 1e6
         time = milliseconds(action, repeats)
-        rows.append(
-            {
-                "codec": codec,
-                "operation": operation,
-                "elements": elements,
-                "ms": round(time, 4),
-                "ms_per_gb_of_float32": round(time / x.nbytes * 1e9, 4),
-                "gb_per_s": round(moved / time / 1e6, 1),
-                "copy_gb_per_s": round(copy, 1),
-                "of_copy": round(moved / time / 1e6 / copy, 3),
-            }
-        )
+        row = {
+            "codec": codec,
+            "operation": operation,
+            "elements": elements,
+            "ms": round(time, 4),
+            "ms_per_gb_of_float32": round(time / x.nbytes * 1e9, 4),
+            "bytes_per_element": round(moved / elements, 3),
+            "gb_per_s": round(moved / time / 1e6, 1),
+            "copy_gb_per_s": round(copy, 1),
+            "of_copy": round(moved / time / 1e6 / copy, 3),
+        }
+        if chain is not None and operation == "encode, float32 residual":
+            row["eager_over_ours"] = round(milliseconds(chain, max(3, repeats // 4)) / time, 1)
+        rows.append(row)
     return rows
 
 
@@ -188,8 +290,13 @@ def main() -> int:
     path.write_text(json.dumps(made, indent=1) + "\n")
     for row in rows:
         print(
-            f"{row['codec']:6}{row['operation']:12}{row['ms']:9.4f} ms{row['gb_per_s']:9.1f} GB/s"
+            f"{row['codec']:15}{row['operation']:26}{row['ms']:9.4f} ms{row['gb_per_s']:9.1f} GB/s"
             f"{row['of_copy']:7.3f} of a copy"
+            + (
+                f", eager torch takes {row['eager_over_ours']} x"
+                if "eager_over_ours" in row
+                else ""
+            )
         )
     print(f"every vector agrees; written to {path}")
     return 0
