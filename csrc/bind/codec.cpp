@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "bind/floats.hpp"
 #include "bind/module.hpp"
 
 namespace isthmus {
@@ -30,30 +31,8 @@ using OptionalName = std::optional<std::string>;
 
 constexpr std::uint64_t most_elements = std::uint64_t{1} << 48;
 
-constexpr std::pair<std::string_view, Isa> implementations[] = {
-    {"portable", Isa::portable}, {"avx2", Isa::avx2}, {"avx512", Isa::avx512}};
-
-std::vector<std::string> offered() {
-  std::vector<std::string> names;
-  for (const auto& [name, isa] : implementations) {
-    if (isa <= codecs::best_isa()) names.emplace_back(name);
-  }
-  return names;
-}
-
-std::string listed(const std::vector<std::string>& names) {
-  std::string text;
-  for (const std::string& name : names) text += (text.empty() ? "" : ", ") + name;
-  return text;
-}
-
 std::span<const Codec> table(const OptionalName& implementation) {
-  if (!implementation) return codecs::all();
-  for (const auto& [name, isa] : implementations) {
-    if (name == *implementation && isa <= codecs::best_isa()) return codecs::all(isa);
-  }
-  throw py::value_error("no implementation '" + *implementation +
-                        "' on this machine; there are: " + listed(offered()));
+  return codecs::all(isa_named(implementation));
 }
 
 const Codec& named(const std::string& name, const OptionalName& implementation = {}) {
@@ -63,6 +42,10 @@ const Codec& named(const std::string& name, const OptionalName& implementation =
     known.emplace_back(codec.name);
   }
   throw py::value_error("no codec '" + name + "'; known codecs: " + listed(known));
+}
+
+std::string shown(const py::array& array) {
+  return py::str(array.dtype()).cast<std::string>();
 }
 
 // The bytes of any C-contiguous buffer, held for as long as this lives.
@@ -83,23 +66,6 @@ class Bytes {
   Py_buffer view_{};
 };
 
-std::string shown(const py::array& array) {
-  return py::str(array.dtype()).cast<std::string>();
-}
-
-void check_floats(const py::array& array, const char* what) {
-  if (!array.dtype().equal(py::dtype::of<float>())) {
-    throw py::type_error(std::string(what) + " must be float32, not " + shown(array));
-  }
-  if ((array.flags() & py::array::c_style) == 0) {
-    throw py::value_error(std::string(what) + " must be C-contiguous");
-  }
-}
-
-void check_writeable(const py::array& array, const char* what) {
-  if (!array.writeable()) throw py::value_error(std::string(what) + " must be writeable");
-}
-
 std::uint64_t wire_bytes(const Codec& codec, std::uint64_t elements) {
   if (elements > most_elements) {
     throw py::value_error(std::to_string(elements) + " elements are too many for a wire");
@@ -117,14 +83,6 @@ void check_wire(const Codec& codec, std::uint64_t bytes, std::uint64_t elements)
 
 void check_form(const Codec& codec, bool well_formed) {
   if (!well_formed) throw py::value_error("malformed " + std::string(codec.name) + " wire");
-}
-
-std::span<const float> floats(const py::array& array) {
-  return {static_cast<const float*>(array.data()), static_cast<std::size_t>(array.size())};
-}
-
-std::span<float> writeable_floats(py::array& array) {
-  return {static_cast<float*>(array.mutable_data()), static_cast<std::size_t>(array.size())};
 }
 
 void check_bytes(const py::array& array, const char* what) {
@@ -188,7 +146,8 @@ Feedback feedback_of(const Codec& codec, py::ssize_t elements, const OptionalArr
 
 py::array encode(const std::string& name, const py::array& x, std::optional<py::array> out,
                  const OptionalArray& residual, std::optional<py::array> next, float beta,
-                 const std::optional<py::tuple>& place, const OptionalName& implementation) {
+                 const std::optional<py::tuple>& place, const std::optional<py::tuple>& noised,
+                 const OptionalName& implementation) {
   const Codec& codec = named(name, implementation);
   check_floats(x, "x");
   const auto elements = static_cast<std::uint64_t>(x.size());
@@ -205,9 +164,15 @@ py::array encode(const std::string& name, const py::array& x, std::optional<py::
                               .feedback = next ? &feedback : nullptr,
                               .dither = place ? &dither : nullptr};
   const std::span<std::byte> wire(static_cast<std::byte*>(out->mutable_data()), bytes);
+  const dp::Noise noise = noised ? noise_of(*noised) : dp::Noise{};
+  const Isa isa = isa_named(implementation);
   {
     const py::gil_scoped_release released;
-    codecs::encode(codec, source, elements, wire);
+    if (noised) {
+      dp::encode_noised(codec, source, noise, elements, wire, isa);
+    } else {
+      codecs::encode(codec, source, elements, wire);
+    }
   }
   return *out;
 }
@@ -294,7 +259,8 @@ void register_codec(py::module_& m) {
   using py::literals::operator""_a;
   const py::none none;
   m.def("encode", &encode, "codec"_a, "x"_a, py::kw_only(), "out"_a = none, "residual"_a = none,
-        "next_residual"_a = none, "beta"_a = 1.0F, "dither"_a = none, "implementation"_a = none);
+        "next_residual"_a = none, "beta"_a = 1.0F, "dither"_a = none, "noise"_a = none,
+        "implementation"_a = none);
   m.def("decode", &decode, "codec"_a, "wire"_a, "elements"_a, py::kw_only(), "out"_a = none,
         "implementation"_a = none);
   m.def("decode_add", &decode_add, "codec"_a, "wire"_a, "weight"_a, "total"_a, py::kw_only(),
@@ -308,7 +274,7 @@ void register_codec(py::module_& m) {
   m.def("pieces", &pieces, "codec"_a, "elements"_a, "begin"_a, "count"_a);
   m.def("codec_table", &codec_table);
   m.def("codec_table_hash", &codecs::table_hash);
-  m.def("codec_implementations", &offered);
+  m.def("codec_implementations", &offered_implementations);
 }
 
 }  // namespace isthmus

@@ -7,6 +7,7 @@ PYBIND11_MODULE(_core, m) {
   isthmus::register_sim(m);
   isthmus::register_wan(m);
   isthmus::register_codec(m);
+  isthmus::register_dp(m);
   isthmus::register_collective(m);
   isthmus::register_session(m);
   isthmus::register_world_testing(m);

@@ -14,6 +14,7 @@ from isthmus.kernels.codecs.reference import Reference
 
 if TYPE_CHECKING:
     import torch
+    from isthmus.kernels.codecs.triton import Noise
 
 _LINE = re.compile(r"^ISTHMUS_CODEC\((\d+), (\w+)\)$", re.MULTILINE)
 
@@ -39,6 +40,7 @@ class Device(Protocol):
     residual, next_residual: float32 or bfloat16, of x's size, and may be the same tensor; without
     `next_residual` there is no error feedback, and without `residual` it is zeros.
     dither: (key, group, step, bucket, stream) for stochastic rounding; None: to nearest.
+    noise: what is encoded is clip_noise(x, noise), which is not written to memory.
     """
 
     def wire_size(self, elements: int) -> int: ...
@@ -51,6 +53,7 @@ class Device(Protocol):
         next_residual: torch.Tensor | None = None,
         beta: float = 1.0,
         dither: tuple[int, int, int, int, int] | None = None,
+        noise: Noise | None = None,
     ) -> torch.Tensor: ...
     def decode(
         self, wire: torch.Tensor, elements: int, out: torch.Tensor | None = None

@@ -17,26 +17,35 @@ import triton.language as tl
 from isthmus.kernels.codecs import quantize, scaling
 from isthmus.kernels.codecs.triton import (
     Dither,
+    Noise,
     checked,
     checked_residuals,
     launch,
     new_floats,
     new_wire,
+    noise_arguments,
     section,
 )
+from isthmus.kernels.dp.clip_noise.box_muller import noised, normals
 from isthmus.kernels.rng.triton import units
 
 WIDTH = 128
 ROWS = 8
+WARPS, NOISED_WARPS = 4, 8
 
 
 @triton.jit
-def load_fed(x, now, at, inside, beta, RESIDUAL: tl.constexpr, MASKED: tl.constexpr):
-    """x + beta * residual. RESIDUAL: 0 none, 1 float32, 2 bfloat16."""
+def load(x, at, inside, MASKED: tl.constexpr):
     if MASKED:
         p = tl.load(x + at, mask=inside, other=0.0)
     else:
         p = tl.load(x + at)
+    return p
+
+
+@triton.jit
+def feed(p, now, at, inside, beta, RESIDUAL: tl.constexpr, MASKED: tl.constexpr):
+    """p + beta * residual. RESIDUAL: 0 none, 1 float32, 2 bfloat16."""
     if RESIDUAL > 0:
         if MASKED:
             left = tl.load(now + at, mask=inside, other=0)
@@ -61,16 +70,25 @@ def store_left(next, at, inside, left, NEXT: tl.constexpr, MASKED: tl.constexpr)
 @triton.jit
 def encode_rows(
     x, now, next, scales, words, elements, first, beta, key, group, step, bucket, stream,
+    factor, spread, noise_key, noise_group, noise_step, noise_bucket, noise_stream,
     ENCODE: tl.constexpr, BITS: tl.constexpr, LIMIT: tl.constexpr, CAP: tl.constexpr,
     RESIDUAL: tl.constexpr, NEXT: tl.constexpr, STOCHASTIC: tl.constexpr,
-    WIDTH: tl.constexpr, ROWS: tl.constexpr, MASKED: tl.constexpr,
+    NOISED: tl.constexpr, WIDTH: tl.constexpr, ROWS: tl.constexpr, MASKED: tl.constexpr,
 ):  # fmt: skip
     begin = first * WIDTH
     row = tl.arange(0, ROWS)
     at = row[:, None] * WIDTH + tl.arange(0, WIDTH)[None, :]
     remaining = tl.minimum(elements - begin, ROWS * WIDTH).to(tl.int32)
     inside = at < remaining
-    p = load_fed(x + begin, now + begin, at, inside, beta, RESIDUAL, MASKED)
+    p = load(x + begin, at, inside, MASKED)
+    if NOISED:
+        call = row[:, None] * (WIDTH // 4) + tl.arange(0, WIDTH // 4)[None, :]
+        call += (noise_group + first * (WIDTH // 4)).to(tl.int32)
+        gaussians = normals(call, noise_step, noise_bucket, noise_stream, noise_key)
+        p = noised(p, tl.load(factor), spread, gaussians)
+        if MASKED:
+            p = tl.where(inside, p, 0.0)
+    p = feed(p, now + begin, at, inside, beta, RESIDUAL, MASKED)
     filled = tl.minimum(tl.maximum(remaining - row * WIDTH, 1), WIDTH)
     numbers = p
     if STOCHASTIC:
@@ -95,23 +113,31 @@ def encode_rows(
         store_left(next + begin, at, inside, p - decoded, NEXT, MASKED)
 
 
-@triton.jit(do_not_specialize=["elements", "key", "group", "step", "bucket", "stream"])
+PLACES = ["key", "group", "step", "bucket", "stream"]
+NOISE_PLACES = [f"noise_{name}" for name in PLACES]
+
+
+# What changes from call to call is not compiled in.
+@triton.jit(do_not_specialize=["elements", *PLACES, *NOISE_PLACES])
 def encode_kernel(
     x, now, next, scales, words, elements, beta, key, group, step, bucket, stream,
+    factor, spread, noise_key, noise_group, noise_step, noise_bucket, noise_stream,
     ENCODE: tl.constexpr, BITS: tl.constexpr, LIMIT: tl.constexpr, CAP: tl.constexpr,
     RESIDUAL: tl.constexpr, NEXT: tl.constexpr, STOCHASTIC: tl.constexpr,
-    WIDTH: tl.constexpr, ROWS: tl.constexpr,
+    NOISED: tl.constexpr, WIDTH: tl.constexpr, ROWS: tl.constexpr,
 ):  # fmt: skip
     first = tl.program_id(0).to(tl.int64) * ROWS
     if (first + ROWS) * WIDTH <= elements:
         encode_rows(
             x, now, next, scales, words, elements, first, beta, key, group, step, bucket, stream,
-            ENCODE, BITS, LIMIT, CAP, RESIDUAL, NEXT, STOCHASTIC, WIDTH, ROWS, False,
+            factor, spread, noise_key, noise_group, noise_step, noise_bucket, noise_stream,
+            ENCODE, BITS, LIMIT, CAP, RESIDUAL, NEXT, STOCHASTIC, NOISED, WIDTH, ROWS, False,
         )  # fmt: skip
     else:
         encode_rows(
             x, now, next, scales, words, elements, first, beta, key, group, step, bucket, stream,
-            ENCODE, BITS, LIMIT, CAP, RESIDUAL, NEXT, STOCHASTIC, WIDTH, ROWS, True,
+            factor, spread, noise_key, noise_group, noise_step, noise_bucket, noise_stream,
+            ENCODE, BITS, LIMIT, CAP, RESIDUAL, NEXT, STOCHASTIC, NOISED, WIDTH, ROWS, True,
         )  # fmt: skip
 
 
@@ -193,6 +219,7 @@ class Rows:
         next_residual: torch.Tensor | None = None,
         beta: float = 1.0,
         dither: Dither | None = None,
+        noise: Noise | None = None,
     ) -> torch.Tensor:
         flat = checked(x, torch.float32, x.numel(), "x")
         wire = new_wire(x, self.wire_size(flat.numel()), out)
@@ -200,11 +227,14 @@ class Rows:
         now, following = checked_residuals(flat, residual, next_residual)
         if dither is not None and not self.dithers:
             raise ValueError("this codec offers no stochastic rounding")
-        constants = self.encode_constants(now.kind, following.kind, dither is not None)
+        constants = self.encode_constants(
+            now.kind, following.kind, dither is not None, noise is not None
+        )
         key, group, step, bucket, stream = dither or (0, 0, 0, 0, 0)
         launch(
             encode_kernel, self._programs(flat.numel()), flat, now.tensor, following.tensor,
             scales, words, flat.numel(), float(beta), key, group, step, bucket, stream,
+            *noise_arguments(noise, flat), num_warps=WARPS if noise is None else NOISED_WARPS,
             **constants,
         )  # fmt: skip
         return wire
@@ -220,7 +250,9 @@ class Rows:
         flat = checked(total, torch.float32, total.numel(), "total")
         self._decode(wire, weight, flat, add=True)
 
-    def encode_constants(self, residual: int, following: int, stochastic: bool) -> dict[str, Any]:
+    def encode_constants(
+        self, residual: int, following: int, stochastic: bool, noised: bool
+    ) -> dict[str, Any]:
         return {
             "ENCODE": self.encoding,
             "BITS": self.bits,
@@ -229,6 +261,7 @@ class Rows:
             "RESIDUAL": residual,
             "NEXT": following,
             "STOCHASTIC": stochastic,
+            "NOISED": noised,
             "WIDTH": WIDTH,
             "ROWS": ROWS,
         }

@@ -21,6 +21,24 @@ Dither = tuple[int, int, int, int, int]
 """(key, group, step, bucket, stream), see rng/reference.py."""
 
 
+class Noise(NamedTuple):
+    """What clip and noise do to a tensor (dp/clip_noise). factor: float32, one element, on the
+    tensor's device, from clip_factor; the numbers as in Dither."""
+
+    factor: torch.Tensor
+    spread: float
+    key: int
+    group: int
+    step: int
+    bucket: int
+    stream: int
+
+
+def noise_arguments(noise: Noise | None, x: torch.Tensor) -> tuple[Any, ...]:
+    """As kernels take it; without noise nothing of it is read."""
+    return (x, 0.0, 0, 0, 0, 0, 0) if noise is None else noise
+
+
 def launch(
     kernel: Any, programs: int, *arguments: Any, num_warps: int = 4, **constants: Any
 ) -> None:

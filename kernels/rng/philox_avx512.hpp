@@ -25,9 +25,9 @@ struct WideWords {
   low = _mm512_mask_blend_epi32(0xaaaa, even, _mm512_slli_epi64(odd, 32));
 }
 
-[[ISTHMUS_AVX512_INLINE]] inline WideWords philox(__m512i first, std::uint32_t second,
-                                                  std::uint32_t third, std::uint32_t fourth,
-                                                  std::uint64_t key) {
+[[ISTHMUS_AVX512_INLINE]] inline WideWords wide_philox(__m512i first, std::uint32_t second,
+                                                       std::uint32_t third, std::uint32_t fourth,
+                                                       std::uint64_t key) {
   WideWords c{{first, _mm512_set1_epi32(static_cast<int>(second)),
                _mm512_set1_epi32(static_cast<int>(third)),
                _mm512_set1_epi32(static_cast<int>(fourth))}};
@@ -57,7 +57,7 @@ struct WideWords {
   // Lane 4 l + k makes call 4 k + l, so that transposing in 128-bit lanes puts calls in order.
   const __m512i calls = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
   const __m512i first = _mm512_add_epi32(_mm512_set1_epi32(static_cast<int>(group)), calls);
-  const WideWords w = philox(first, dither.step, dither.bucket, dither.stream, dither.key);
+  const WideWords w = wide_philox(first, dither.step, dither.bucket, dither.stream, dither.key);
   const __m512i a = _mm512_unpacklo_epi32(w.word[0], w.word[1]);
   const __m512i b = _mm512_unpacklo_epi32(w.word[2], w.word[3]);
   const __m512i c = _mm512_unpackhi_epi32(w.word[0], w.word[1]);

@@ -103,12 +103,13 @@ def encode(
     next_residual: NDArray[np.float32] | NDArray[np.uint16] | None = None,
     beta: float = 1.0,
     dither: tuple[int, ...] | None = None,
+    noise: tuple[float, ...] | None = None,
     implementation: str | None = None,
 ) -> NDArray[np.uint8]:
     """With `next_residual` (it may be `residual` itself; bfloat16 as uint16): error feedback.
-    `dither`: (key, step, bucket, stream[, group]) for stochastic rounding. `implementation`: one of
-    codec_implementations(), by default the last; all make the same bytes.
-    """
+    `dither`: (key, step, bucket, stream[, group]) for stochastic rounding. `noise`:
+    encode clip_noise(x, noise), in one pass. `implementation`: one of codec_implementations(), by
+    default the last; all make the same bytes."""
 
 def decode(
     codec: str,
@@ -129,14 +130,28 @@ def decode_add(
     implementation: str | None = None,
 ) -> None:
     """total += weight * decoded, each product and each sum rounded to float32. After a ValueError
-    for a malformed
-    wire, `total` may hold part of it."""
+    for a malformed wire, `total` may hold part of it."""
+
+def sum_of_squares(x: NDArray[np.float32]) -> float:
+    """In float64, in the order that all implementations keep."""
+
+def clip_factor(squares: float, norm: float) -> float:
+    """What clips a vector with this sum of squares to `norm`; 0 where it is not finite."""
+
+def clip_noise(
+    x: NDArray[np.float32],
+    noise: tuple[float, ...],
+    *,
+    out: NDArray[np.float32] | None = None,
+    implementation: str | None = None,
+) -> NDArray[np.float32]:
+    """factor * x + spread * Gaussians. `noise`: (factor, spread, key, step, bucket, stream[,
+    group]). Promises no privacy by itself (kernels/dp/clip_noise/format.md)."""
 
 def wire_size(codec: str, elements: int) -> int: ...
 def pieces(codec: str, elements: int, begin: int, count: int) -> list[tuple[int, int]]:
     """(offset, bytes) of each section's share of elements [begin, begin + count), whole blocks, in
-    a wire of
-    `elements`."""
+    a wire of `elements`."""
 
 def codec_table() -> list[dict[str, Any]]:
     """name, id, variant, block, granule, recodable, identity, feedback, dithers of each."""

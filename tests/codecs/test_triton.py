@@ -20,6 +20,7 @@ triton = pytest.importorskip("triton")
 
 from isthmus.kernels.codecs import rows  # noqa: E402
 from isthmus.kernels.codecs.triton import BLOCK, OPTIONS  # noqa: E402
+from isthmus.kernels.dp.clip_noise import triton as clip_noise  # noqa: E402
 
 BY_CODEC = pytest.mark.parametrize("codec", codecs.NAMES)
 TARGETS = (80, 90, 100)
@@ -124,7 +125,8 @@ def flat_uses(name):
 
 
 ENCODE = {"x": "*fp32", "now": "*fp32", "next": "*fp32", "scales": "*i16", "words": "*i32"}
-DITHER = {"key": "i64", "group": "i32", "step": "i64", "bucket": "i32", "stream": "i32"}
+DITHER = {"key": "u64", "group": "i32", "step": "i64", "bucket": "i32", "stream": "i32"}
+NOISE = {"factor": "*fp32", "spread": "fp32"} | {f"noise_{k}": v for k, v in DITHER.items()}
 DECODE = {"scales": "*i16", "words": "*i32", "target": "*fp32", "weight": "fp32"}
 
 
@@ -132,15 +134,19 @@ def row_uses(name):
     codec = codecs.device(name)
     for kind, pointer in enumerate(("*fp32", "*fp32", "*i16")):
         signature = ENCODE | {"now": pointer, "next": pointer, "elements": "i32", "beta": "fp32"}
-        constants = codec.encode_constants(kind, kind, False)
+        constants = codec.encode_constants(kind, kind, False, False)
         use = ("encode", "encode, float32 residual", "encode, bfloat16 residual")[kind]
-        fed = kind > 0
-        yield use, Compiled(rows.encode_kernel, signature | DITHER, constants, stores=fed)
+        signature |= DITHER | NOISE
+        yield use, Compiled(rows.encode_kernel, signature, constants, stores=kind > 0)
     if codec.dithers:
-        signature = ENCODE | {"elements": "i32", "beta": "fp32"} | DITHER
-        constants = codec.encode_constants(0, 0, True)
+        signature = ENCODE | {"elements": "i32", "beta": "fp32"} | DITHER | NOISE
+        constants = codec.encode_constants(0, 0, True, False)
         use = Compiled(rows.encode_kernel, signature, constants, stores=False)
         yield "encode, stochastic", use
+    signature = ENCODE | {"elements": "i32", "beta": "fp32"} | DITHER | NOISE
+    constants = codec.encode_constants(1, 1, False, True)
+    use = Compiled(rows.encode_kernel, signature, constants, rows.NOISED_WARPS)
+    yield "clip, noise, encode", use
     for add in (False, True):
         constants = codec.decode_constants(add=add)
         signature = DECODE | {"elements": "i32"}
@@ -155,8 +161,8 @@ def top_uses(name):
     for kind, pointer in enumerate(("*fp32", "*fp32", "*i16")):
         signature = {"x": "*fp32", "now": pointer, "next": pointer} | sections
         signature |= {"kept_places": "*i32", "kept_values": "*fp32"}
-        signature |= {"elements": "i32", "beta": "fp32"}
-        constants = codec.encode_constants(kind, kind)
+        signature |= {"elements": "i32", "beta": "fp32"} | NOISE
+        constants = codec.encode_constants(kind, kind, False)
         use = ("encode", "encode, float32 residual", "encode, bfloat16 residual")[kind]
         yield use, Compiled(kernels.encode_kernel, signature, constants, 8, 128, True, kind > 0)
     for add in (False, True):
@@ -166,8 +172,21 @@ def top_uses(name):
         yield "decode_add" if add else "decode", use
 
 
+def noise_uses():
+    elements = {"elements": "i32"}
+    for squared, kind in ((True, "*fp32"), (False, "*fp64")):
+        signature = {"x": kind, "sums": "*fp64"} | elements
+        constants = {"SQUARED": squared, "SQUARES": clip_noise.SQUARES}
+        use = Compiled(clip_noise.sums_kernel, signature, constants, loads=False, stores=False)
+        yield "squares" if squared else "sums", use
+    place = {name.removeprefix("noise_"): kind for name, kind in NOISE.items()}
+    signature = {"x": "*fp32", "out": "*fp32"} | elements | place
+    constants = {"BLOCK": clip_noise.BLOCK}
+    yield "both", Compiled(clip_noise.clip_noise_kernel, signature, constants, clip_noise.WARPS)
+
+
 def uses():
-    found = {}
+    found = {("clip_noise", use): compiled for use, compiled in noise_uses()}
     for name in codecs.FOLDERS:
         make = {"f32": flat_uses, "bf16": flat_uses, "topk": top_uses}.get(name, row_uses)
         found |= {(name, use): compiled for use, compiled in make(name)}

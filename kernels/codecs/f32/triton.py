@@ -6,7 +6,16 @@ from __future__ import annotations
 import torch
 import triton
 import triton.language as tl
-from isthmus.kernels.codecs.triton import Dither, checked, launch_flat, new_floats, new_wire, words
+from isthmus.kernels.codecs.triton import (
+    Dither,
+    Noise,
+    checked,
+    launch_flat,
+    new_floats,
+    new_wire,
+    words,
+)
+from isthmus.kernels.dp.clip_noise.triton import clip_noise
 
 WIDTH = 4
 
@@ -50,10 +59,13 @@ class F32:
         next_residual: torch.Tensor | None = None,
         beta: float = 1.0,
         dither: Dither | None = None,
+        noise: Noise | None = None,
     ) -> torch.Tensor:
         if residual is not None or next_residual is not None or dither is not None:
             raise ValueError("f32 takes neither error feedback nor stochastic rounding")
         flat = checked(x, torch.float32, x.numel(), "x")
+        if noise is not None:
+            flat = clip_noise(flat, noise)  # a pass of its own
         wire = new_wire(x, self.wire_size(flat.numel()), out)
         launch_flat(
             copy_kernel,

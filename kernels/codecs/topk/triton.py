@@ -15,16 +15,19 @@ import torch
 import triton
 import triton.language as tl
 from isthmus.kernels.codecs import quantize, scaling
-from isthmus.kernels.codecs.rows import load_fed, store_left
+from isthmus.kernels.codecs.rows import NOISE_PLACES, feed, load, store_left
 from isthmus.kernels.codecs.triton import (
     Dither,
+    Noise,
     checked,
     checked_residuals,
     launch,
     new_floats,
     new_wire,
+    noise_arguments,
     section,
 )
+from isthmus.kernels.dp.clip_noise.box_muller import noised, normals
 
 WIDTH = 4096
 WARPS = 8
@@ -68,9 +71,10 @@ def zero_between(scales, places, blocks, PLACE_BYTES: tl.constexpr):
 @triton.jit
 def encode_block(
     x, now, next, scales, places, words, kept_places, kept_values, elements, beta,
+    factor, spread, noise_key, noise_group, noise_step, noise_bucket, noise_stream,
     ENCODE: tl.constexpr, BITS: tl.constexpr, LIMIT: tl.constexpr, CAP: tl.constexpr,
     K: tl.constexpr, RESIDUAL: tl.constexpr, NEXT: tl.constexpr,
-    WIDTH: tl.constexpr, MASKED: tl.constexpr,
+    NOISED: tl.constexpr, WIDTH: tl.constexpr, MASKED: tl.constexpr,
 ):  # fmt: skip
     block = tl.program_id(0).to(tl.int64)
     at = tl.arange(0, WIDTH)
@@ -79,7 +83,14 @@ def encode_block(
     next += block * WIDTH
     kept_places += block * K
     kept_values += block * K
-    p = load_fed(x + block * WIDTH, now + block * WIDTH, at, inside, beta, RESIDUAL, MASKED)
+    p = load(x + block * WIDTH, at, inside, MASKED)
+    if NOISED:
+        call = tl.arange(0, WIDTH // 4)[None, :] + (noise_group + block * (WIDTH // 4)).to(tl.int32)
+        gaussians = normals(call, noise_step, noise_bucket, noise_stream, noise_key)
+        p = noised(p, tl.load(factor), spread, tl.reshape(gaussians, [WIDTH]))
+        if MASKED:
+            p = tl.where(inside, p, 0.0)
+    p = feed(p, now + block * WIDTH, at, inside, beta, RESIDUAL, MASKED)
     kept, place = places_of_largest(p, K)
     tl.store(kept_places + place, at, mask=kept)
     tl.store(kept_values + place, p, mask=kept)
@@ -110,21 +121,25 @@ def encode_block(
         store_left(next, mine, mine < remaining, left, NEXT, True)
 
 
-@triton.jit(do_not_specialize=["elements"])
+@triton.jit(do_not_specialize=["elements", *NOISE_PLACES])
 def encode_kernel(
     x, now, next, scales, places, words, kept_places, kept_values, elements, beta,
+    factor, spread, noise_key, noise_group, noise_step, noise_bucket, noise_stream,
     ENCODE: tl.constexpr, BITS: tl.constexpr, LIMIT: tl.constexpr, CAP: tl.constexpr,
-    K: tl.constexpr, RESIDUAL: tl.constexpr, NEXT: tl.constexpr, WIDTH: tl.constexpr,
+    K: tl.constexpr, RESIDUAL: tl.constexpr, NEXT: tl.constexpr,
+    NOISED: tl.constexpr, WIDTH: tl.constexpr,
 ):  # fmt: skip
     if (tl.program_id(0).to(tl.int64) + 1) * WIDTH <= elements:
         encode_block(
             x, now, next, scales, places, words, kept_places, kept_values, elements, beta,
-            ENCODE, BITS, LIMIT, CAP, K, RESIDUAL, NEXT, WIDTH, False,
+            factor, spread, noise_key, noise_group, noise_step, noise_bucket, noise_stream,
+            ENCODE, BITS, LIMIT, CAP, K, RESIDUAL, NEXT, NOISED, WIDTH, False,
         )  # fmt: skip
     else:
         encode_block(
             x, now, next, scales, places, words, kept_places, kept_values, elements, beta,
-            ENCODE, BITS, LIMIT, CAP, K, RESIDUAL, NEXT, WIDTH, True,
+            factor, spread, noise_key, noise_group, noise_step, noise_bucket, noise_stream,
+            ENCODE, BITS, LIMIT, CAP, K, RESIDUAL, NEXT, NOISED, WIDTH, True,
         )  # fmt: skip
     blocks = tl.cdiv(elements, WIDTH)
     if tl.program_id(0) == blocks - 1:
@@ -184,6 +199,7 @@ class TopK:
         next_residual: torch.Tensor | None = None,
         beta: float = 1.0,
         dither: Dither | None = None,
+        noise: Noise | None = None,
     ) -> torch.Tensor:
         if dither is not None:
             raise ValueError("this codec offers no stochastic rounding")
@@ -196,7 +212,8 @@ class TopK:
         launch(
             encode_kernel, blocks, flat, now.tensor, following.tensor,
             *self._sections(wire, flat.numel()), kept_places, kept_values, flat.numel(),
-            float(beta), num_warps=WARPS, **self.encode_constants(now.kind, following.kind),
+            float(beta), *noise_arguments(noise, flat), num_warps=WARPS,
+            **self.encode_constants(now.kind, following.kind, noise is not None),
         )  # fmt: skip
         return wire
 
@@ -211,7 +228,7 @@ class TopK:
         flat = checked(total, torch.float32, total.numel(), "total")
         self._decode(wire, weight, flat, add=True)
 
-    def encode_constants(self, residual: int, following: int) -> dict[str, Any]:
+    def encode_constants(self, residual: int, following: int, noised: bool) -> dict[str, Any]:
         two = self.bits == 2
         return {
             "ENCODE": quantize.encode_two_bits if two else quantize.encode_integers,
@@ -221,6 +238,7 @@ class TopK:
             "K": self.k,
             "RESIDUAL": residual,
             "NEXT": following,
+            "NOISED": noised,
             "WIDTH": WIDTH,
         }
 

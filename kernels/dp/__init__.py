@@ -1,0 +1,1 @@
+"""What differential privacy needs of arithmetic. The promise itself is made elsewhere."""

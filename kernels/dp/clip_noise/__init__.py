@@ -1,0 +1,1 @@
+"""Clip a vector to a norm and add Gaussian noise: see format.md."""
