@@ -17,6 +17,7 @@ import re
 import statistics
 import subprocess
 import sys
+import tempfile
 import types
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -131,6 +132,37 @@ def check_all(codec: str) -> tuple[int, list[str]]:
     return len(cases), stale + [line for case in cases for line in check(codec, case)]
 
 
+def check_cuda(codec: str, encoder: Any) -> list[str]:
+    """How the CUDA encoder differs from the Triton kernels, which were checked before."""
+    import torch
+    from isthmus.kernels import codecs
+
+    kernels, wrong = codecs.device(codec), []
+    for elements in (1, 127, 4096, 4099, (1 << 20) + 7):
+        for dtype in (torch.float32, torch.bfloat16):
+            x = torch.randn(elements, device="cuda")
+            x[:: max(1, elements // 3)] *= 1e4
+            now = torch.randn(elements, device="cuda").to(dtype)
+            expected, made = torch.empty_like(now), torch.empty_like(now)
+            right = kernels.encode(x, residual=now, next_residual=expected, beta=0.95)
+            wire = torch.full_like(right, 77)
+            encoder.encode(x, wire, residual=now, next_residual=made, beta=0.95)
+            if not (torch.equal(wire, right) and torch.equal(made, expected)):
+                wrong.append(f"{codec}: CUDA, {elements} elements, {dtype} residual: differs")
+    return wrong
+
+
+def cuda_encoders() -> dict[str, Any]:
+    """By codec; empty where there is no nvcc."""
+    from isthmus.kernels.codecs import cuda
+
+    if cuda.compiler() is None:
+        print("no nvcc: the CUDA encoders are left out", file=sys.stderr)
+        return {}
+    module = cuda.build(Path(tempfile.mkdtemp(prefix="isthmus-cuda-")))
+    return {codec: cuda.Encoder(module, codec) for codec in cuda.CODECS}
+
+
 def milliseconds(action: Action, repeats: int) -> float:
     """The median time of `repeats` runs on the device, after a few to warm up and to compile."""
     import torch
@@ -148,7 +180,7 @@ def milliseconds(action: Action, repeats: int) -> float:
     return statistics.median(begin.elapsed_time(end) for begin, end in pairs)
 
 
-def operations(codec: str, x: Any) -> dict[str, tuple[Action, int]]:
+def operations(codec: str, x: Any, encoder: Any = None) -> dict[str, tuple[Action, int]]:
     """Each operation of a codec, and the bytes that it must read and write at the least."""
     import torch
     from isthmus.kernels import codecs
@@ -170,6 +202,13 @@ def operations(codec: str, x: Any) -> dict[str, tuple[Action, int]]:
 
             name = str(dtype).removeprefix("torch.")
             found[f"encode, {name} residual"] = (fed, size + 2 * left.nbytes + packed)
+            if encoder is not None:
+
+                def fed_by_cuda(left: Any = left) -> None:
+                    encoder.encode(x, wire, residual=left, next_residual=left)
+
+                moved = size + 2 * left.nbytes + packed
+                found[f"encode, {name} residual, CUDA"] = (fed_by_cuda, moved)
     if codecs.dithers(codec):
         found["encode, stochastic"] = (
             lambda: kernels.encode(x, wire, dither=(1, 2, 3, 4, 5)),
@@ -204,32 +243,67 @@ def eager(x: Any) -> dict[str, Action]:
     return {"int4": int4, "topk": topk}
 
 
-def measure(codec: str, elements: int, repeats: int) -> list[dict[str, Any]]:
+def measure(codec: str, elements: int, repeats: int, encoder: Any) -> list[dict[str, Any]]:
     """One row an operation, each with a device copy timed just before it."""
     import torch
 
     x = torch.randn(elements, device="cuda")
-    target = torch.empty_like(x)
     chain = eager(x).get(codec)
     rows = []
-    for operation, (action, moved) in operations(codec, x).items():
-        copy = 2 * x.nbytes / milliseconds(lambda: target.copy_(x), repeats) / 1e6
-        time = milliseconds(action, repeats)
-        row = {
-            "codec": codec,
-            "operation": operation,
-            "elements": elements,
-            "ms": round(time, 4),
-            "ms_per_gb_of_float32": round(time / x.nbytes * 1e9, 4),
-            "bytes_per_element": round(moved / elements, 3),
-            "gb_per_s": round(moved / time / 1e6, 1),
-            "copy_gb_per_s": round(copy, 1),
-            "of_copy": round(moved / time / 1e6 / copy, 3),
-        }
+    for operation, (action, moved) in operations(codec, x, encoder).items():
+        row = timed_row(codec, operation, x, action, moved, repeats)
         if chain is not None and operation == "encode, float32 residual":
-            row["eager_over_ours"] = round(milliseconds(chain, max(3, repeats // 4)) / time, 1)
+            theirs = milliseconds(chain, max(3, repeats // 4))
+            row["eager_over_ours"] = round(theirs / row["ms"], 1)
         rows.append(row)
     return rows
+
+
+def timed_row(
+    codec: str, operation: str, x: Any, action: Action, moved: int, repeats: int
+) -> dict[str, Any]:
+    import torch
+
+    target = torch.empty_like(x)
+    copy = 2 * x.nbytes / milliseconds(lambda: target.copy_(x), repeats) / 1e6
+    time = milliseconds(action, repeats)
+    return {
+        "codec": codec,
+        "operation": operation,
+        "elements": x.numel(),
+        "ms": round(time, 4),
+        "ms_per_gb_of_float32": round(time / x.nbytes * 1e9, 4),
+        "bytes_per_element": round(moved / x.numel(), 3),
+        "gb_per_s": round(moved / time / 1e6, 1),
+        "copy_gb_per_s": round(copy, 1),
+        "of_copy": round(moved / time / 1e6 / copy, 3),
+    }
+
+
+def measure_noise(elements: int, repeats: int) -> list[dict[str, Any]]:
+    """Norm, clip and noise, and all of it with int4's encoding; beside a copy."""
+    import torch
+    from isthmus.kernels import codecs
+    from isthmus.kernels.codecs.triton import Noise
+    from isthmus.kernels.dp.clip_noise import triton as kernels
+
+    x = torch.randn(elements, device="cuda")
+    target, left = torch.empty_like(x), torch.zeros_like(x)
+    int4 = codecs.device("int4")
+    wire = int4.encode(x)
+
+    def noise() -> Noise:
+        factor = kernels.clip_factor(kernels.sum_of_squares(x), 1.0)
+        return Noise(factor, 1.0, 2**63 + 5, 1, 2, 3, 4)
+
+    actions: dict[str, tuple[Action, int]] = {
+        "norm, then clip and noise": (lambda: kernels.clip_noise(x, noise(), target), 3 * x.nbytes),
+        "norm, clip, noise, int4": (
+            lambda: int4.encode(x, wire, residual=left, next_residual=left, noise=noise()),
+            4 * x.nbytes + wire.nbytes,
+        ),
+    }
+    return [timed_row("clip_noise", name, x, *action, repeats) for name, action in actions.items()]
 
 
 def report(checked: dict[str, int], rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -282,7 +356,14 @@ def main() -> int:
     if wrong:
         print("\n".join(wrong), file=sys.stderr)
         return 1
-    rows = [row for codec in NAMES for row in measure(codec, options.elements, options.repeats)]
+    encoders = cuda_encoders()
+    wrong = [line for codec, encoder in encoders.items() for line in check_cuda(codec, encoder)]
+    if wrong:
+        print("\n".join(wrong), file=sys.stderr)
+        return 1
+    size, repeats = options.elements, options.repeats
+    rows = [row for codec in NAMES for row in measure(codec, size, repeats, encoders.get(codec))]
+    rows += measure_noise(size, repeats)
     made = report({codec: cases for codec, (cases, _) in checks.items()}, rows)
     name = re.sub(r"[^A-Za-z0-9]+", "-", made["device"]).strip("-")
     path = options.out or ROOT / "bench" / "results" / f"gpu-{name}.json"

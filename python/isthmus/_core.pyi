@@ -145,8 +145,7 @@ def clip_noise(
     out: NDArray[np.float32] | None = None,
     implementation: str | None = None,
 ) -> NDArray[np.float32]:
-    """factor * x + spread * Gaussians. `noise`: (factor, spread, key, step, bucket, stream[,
-    group]). Promises no privacy by itself (kernels/dp/clip_noise/format.md)."""
+    """kernels/dp/clip_noise. `noise`: (factor, spread, key, step, bucket, stream[, group])."""
 
 def wire_size(codec: str, elements: int) -> int: ...
 def pieces(codec: str, elements: int, begin: int, count: int) -> list[tuple[int, int]]:
