@@ -114,12 +114,19 @@ class TwoBits {
                                   _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 }
 
+// Of unsigned lanes whose sum fits 32 bits; in 64, as the header's own sum of 32 is of signed ones.
+[[ISTHMUS_AVX512_INLINE]] inline std::uint32_t sum_of_lanes(__m512i lanes) {
+  const __m512i even = _mm512_and_si512(lanes, _mm512_set1_epi64(0xFFFFFFFF));
+  const __m512i sums = _mm512_add_epi64(even, _mm512_srli_epi64(lanes, 32));
+  return static_cast<std::uint32_t>(_mm512_reduce_add_epi64(sums));
+}
+
 [[ISTHMUS_AVX512_INLINE]] inline std::uint32_t sum_fixed(const Block& p, float factor) {
   __m512i sum = _mm512_setzero_si512();
   for (int i = 0; i < 8; ++i) {
     sum = _mm512_add_epi32(sum, fixed(p.part[i], _mm512_set1_ps(factor)));
   }
-  return static_cast<std::uint32_t>(_mm512_reduce_add_epi32(sum));
+  return sum_of_lanes(sum);
 }
 
 [[ISTHMUS_AVX512_INLINE]] inline std::uint32_t sum_of_squares(const Block& p, float factor) {
@@ -128,7 +135,7 @@ class TwoBits {
     const __m512i n = fixed(p.part[i], _mm512_set1_ps(factor));
     sum = _mm512_add_epi32(sum, _mm512_mullo_epi32(n, n));
   }
-  return static_cast<std::uint32_t>(_mm512_reduce_add_epi32(sum));
+  return sum_of_lanes(sum);
 }
 
 }  // namespace

@@ -221,7 +221,7 @@ template <std::uint32_t k>
     const __m512i n = avx512::fixed(part, _mm512_set1_ps(point.factor));
     sum = _mm512_add_epi32(sum, _mm512_mullo_epi32(n, n));
   }
-  const auto squares = static_cast<std::uint32_t>(_mm512_reduce_add_epi32(sum));
+  const auto squares = avx512::sum_of_lanes(sum);
   return std::min(two_bits::cap, root_mean_square(squares, std::min(filled, k), point.back));
 }
 
