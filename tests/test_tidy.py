@@ -14,9 +14,11 @@ Check = Callable[[str, str], Iterable[str]]
 
 
 def sources(folders: Iterable[str], suffixes: tuple[str, ...]) -> Iterator[tuple[str, str]]:
-    """Path and text of our own files; links (a built tree has some) are not followed."""
+    """Path and text of our own files; links and what Python compiled (a built tree has some) are
+    left out."""
     for folder in folders:
-        for where, _, names in os.walk(ROOT / folder):
+        for where, inside, names in os.walk(ROOT / folder):
+            inside[:] = [name for name in inside if name != "__pycache__"]
             for name in sorted(names):
                 path = Path(where, name)
                 if name.endswith(suffixes) and not path.is_symlink():
