@@ -65,7 +65,7 @@ class Residuals:
         """How a bucket travels, and the memory for it. Once a step and bucket."""
         with self._lock:
             bucket = self._buckets.get(contents.parameters)
-            if bucket is None:
+            if bucket is None or any(self._home[i] is not bucket for i in contents.parameters):
                 bucket = self._add(contents)
             self._touched.append(bucket)
             memory = Memory(bucket.wire, bucket.host, bucket.now, bucket.next)
