@@ -36,6 +36,8 @@ WAYS: dict[str, dict[str, Any]] = {
     "int4": {"up": "int4", "down": "int8", "feedback": True},
     "f32-15": {"inner": 15},
     "topk-15": SPARSE | {"inner": 15, "beta": 0.95},
+    "topk-15-beta-1": SPARSE | {"inner": 15},
+    "topk-128-15": SPARSE | {"up": "topk-128-int8", "inner": 15},
     "f32-30": {"inner": 30},
     "topk-30": SPARSE | {"inner": 30, "beta": 0.95},
     "int4-no-feedback": {"up": "int4", "down": "int8"},

@@ -73,6 +73,21 @@ template <class Mode>
   }
 }
 
+// fixed() of eight elements (codecs/moments.hpp).
+[[ISTHMUS_AVX2_INLINE]] inline __m256i fixed(__m256 p, __m256 factor) {
+  const __m256 magnitude = _mm256_andnot_ps(_mm256_set1_ps(-0.0F), p);
+  return _mm256_cvtps_epi32(_mm256_round_ps(_mm256_mul_ps(magnitude, factor),
+                                            _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
+
+// Of unsigned lanes whose sum fits 32 bits.
+[[ISTHMUS_AVX2_INLINE]] inline std::uint32_t sum_of_lanes(__m256i sum) {
+  const __m128i half = _mm_add_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256(sum, 1));
+  const __m128i quarter = _mm_add_epi32(half, _mm_shuffle_epi32(half, 0x4e));
+  const __m128i one = _mm_add_epi32(quarter, _mm_shuffle_epi32(quarter, 0xb1));
+  return static_cast<std::uint32_t>(_mm_cvtsi128_si32(one));
+}
+
 }  // namespace
 }  // namespace isthmus::codecs::avx2
 

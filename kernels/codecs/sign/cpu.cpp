@@ -64,6 +64,7 @@ std::vector<Codec> sign(Isa isa) {
               .decode = portable::decode<Block>,
               .decode_add = portable::decode_add<Block>};
 #if defined(__x86_64__)
+  if (isa >= Isa::avx2) signs::use_avx2(codec);
   if (isa >= Isa::avx512) signs::use_avx512(codec);
 #else
   static_cast<void>(isa);
