@@ -26,6 +26,7 @@ from results import FOLDER, machine
 
 Action = Callable[[], object]
 PLACE = (1, 2, 3, 4)  # of stochastic rounding
+NOISE = (0.5, 1.0, *PLACE)  # factor and spread
 
 
 def best_seconds(action: Action, repeats: int) -> float:
@@ -54,12 +55,22 @@ def actions(row: dict[str, Any], implementation: str, x: Any) -> dict[str, Actio
         half, next_half = (np.zeros(x.size, np.uint16) for _ in range(2))
         found["encode, residual"] = encode(residual=now, next_residual=left)
         found["encode, bf16 residual"] = encode(residual=half, next_residual=next_half)
+        found["clip, noise, encode"] = encode(residual=now, next_residual=left, noise=NOISE)
     if row["dithers"]:
         found["encode, stochastic"] = encode(dither=PLACE)
     how = {"implementation": implementation}
     return found | {
         "decode": lambda: _core.decode(codec, wire, x.size, out=out, **how),
         "decode_add": lambda: _core.decode_add(codec, wire, 0.25, out, **how),
+    }
+
+
+def noise_actions(implementation: str, x: Any) -> dict[str, Action]:
+    """Clip and noise by themselves; the sum of squares has one implementation."""
+    out, how = np.zeros_like(x), {"implementation": implementation}
+    return {
+        "sum of squares": lambda: _core.sum_of_squares(x),
+        "clip and noise": lambda: _core.clip_noise(x, NOISE, out=out, **how),
     }
 
 
@@ -162,6 +173,9 @@ def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
             for operation, action in actions(row, implementation, x).items():
                 rows.append(timed(row["name"], implementation, operation, action) | about)
     names = {row["codec"] for row in rows}
+    for implementation in _core.codec_implementations():
+        for operation, action in noise_actions(implementation, x).items():
+            rows.append(timed("dp", implementation, operation, action))
     for codec, operation, action in torch_actions(x):
         if codec in names:
             rows.append(timed(codec, "torch", operation, action))
@@ -195,7 +209,7 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
 
     best = _core.codec_implementations()[-1]
     operations = ["encode", "encode, residual", "decode_add"]
-    names = list(dict.fromkeys(row["codec"] for row in rows))
+    names = list(dict.fromkeys(row["codec"] for row in rows if row["codec"] != "dp"))
     figure, panel = pyplot.subplots(figsize=(9, 3.6))
     for i, operation in enumerate(operations):
         found = {
