@@ -2,8 +2,9 @@
 
     python bench/gpu.py [--elements N] [--repeats N] [--out FILE]
 
-Needs torch, triton and NumPy, and no build: the kernels are read from the source tree. Each kernel
-is timed beside a copy on the device in the same run; both count the bytes that they read and write.
+Needs torch, triton and NumPy, and no build of isthmus: the kernels are read from the source tree.
+Where there is nvcc, the CUDA encoders are compiled too and compared with Triton's. Each kernel is
+timed beside a copy on the device in the same run; both count the bytes that they read and write.
 Writes bench/results/gpu-<device name>.json. Ends with status 2 where there is no device, and with
 status 1 where a kernel makes other bytes than the vectors say; then nothing is timed or written.
 """
@@ -188,10 +189,14 @@ def operations(codec: str, x: Any, encoder: Any = None) -> dict[str, tuple[Actio
     kernels = codecs.device(codec)
     target, wire = torch.empty_like(x), kernels.encode(x)
     elements, size, packed = x.numel(), x.nbytes, wire.nbytes
+    kept = 64 / 4096 if codec == "topk" else 1  # decode_add touches these elements alone
     found: dict[str, tuple[Action, int]] = {
         "encode": (lambda: kernels.encode(x, wire), size + packed),
         "decode": (lambda: kernels.decode(wire, elements, target), packed + size),
-        "decode_add": (lambda: kernels.decode_add(wire, 0.25, target), packed + 2 * size),
+        "decode_add": (
+            lambda: kernels.decode_add(wire, 0.25, target),
+            packed + int(2 * size * kept),
+        ),
     }
     if codecs.feeds(codec):
         for dtype in (torch.float32, torch.bfloat16):

@@ -16,12 +16,12 @@ import triton
 import triton.language as tl
 from isthmus.kernels.codecs import quantize, scaling
 from isthmus.kernels.codecs.triton import (
+    Decoder,
     Dither,
     Noise,
     checked,
     checked_residuals,
     launch,
-    new_floats,
     new_wire,
     noise_arguments,
     section,
@@ -196,7 +196,7 @@ def decode_kernel(
 
 
 @dataclass(frozen=True)
-class Rows:
+class Rows(Decoder):
     """A codec. `encoding` and `decoding`: of quantize.py. factor: of the largest scale."""
 
     encoding: Any
@@ -204,7 +204,6 @@ class Rows:
     bits: int
     limit: int
     factor: float
-    feeds: bool = True
     dithers: bool = False
 
     def wire_size(self, elements: int) -> int:
@@ -239,17 +238,6 @@ class Rows:
         )  # fmt: skip
         return wire
 
-    def decode(
-        self, wire: torch.Tensor, elements: int, out: torch.Tensor | None = None
-    ) -> torch.Tensor:
-        values = new_floats(wire, elements, out)
-        self._decode(wire, 1.0, checked(values, torch.float32, elements, "out"), add=False)
-        return values
-
-    def decode_add(self, wire: torch.Tensor, weight: float, total: torch.Tensor) -> None:
-        flat = checked(total, torch.float32, total.numel(), "total")
-        self._decode(wire, weight, flat, add=True)
-
     def encode_constants(
         self, residual: int, following: int, stochastic: bool, noised: bool
     ) -> dict[str, Any]:
@@ -275,13 +263,11 @@ class Rows:
             "ROWS": ROWS,
         }
 
-    def _decode(
-        self, wire: torch.Tensor, weight: float, target: torch.Tensor, *, add: bool
-    ) -> None:
-        elements = target.numel()
+    def _decode(self, wire: torch.Tensor, weight: float, to: torch.Tensor, *, add: bool) -> None:
+        elements = to.numel()
         scales, words = self._sections(wire, elements)
         launch(
-            decode_kernel, self._programs(elements), scales, words, target, float(weight), elements,
+            decode_kernel, self._programs(elements), scales, words, to, weight, elements,
             **self.decode_constants(add=add),
         )  # fmt: skip
 

@@ -109,6 +109,26 @@ def checked(tensor: torch.Tensor, dtype: torch.dtype, elements: int, what: str) 
     return tensor.view(-1)
 
 
+class Decoder:
+    """decode and decode_add of a codec that says how many bytes a wire has and how to read it."""
+
+    def decode(
+        self, wire: torch.Tensor, elements: int, out: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        if out is None:
+            out = torch.empty(elements, dtype=torch.float32, device=wire.device)
+        self._decode(wire, 1.0, checked(out, torch.float32, elements, "out"), add=False)
+        return out
+
+    def decode_add(self, wire: torch.Tensor, weight: float, total: torch.Tensor) -> None:
+        flat = checked(total, torch.float32, total.numel(), "total")
+        self._decode(wire, float(weight), flat, add=True)
+
+    def _decode(self, wire: torch.Tensor, weight: float, to: torch.Tensor, *, add: bool) -> None:
+        """add: to += weight * decoded; else to = decoded. `to` is flat."""
+        raise NotImplementedError
+
+
 def words(wire: torch.Tensor, elements: int, dtype: torch.dtype) -> torch.Tensor:
     """A wire of `elements` words, as those words. ValueError: another size, or misaligned."""
     flat = checked(wire, torch.uint8, elements * dtype.itemsize, "wire")
@@ -124,10 +144,3 @@ def words(wire: torch.Tensor, elements: int, dtype: torch.dtype) -> torch.Tensor
 def new_wire(x: torch.Tensor, size: int, out: torch.Tensor | None) -> torch.Tensor:
     """`out`, or a new wire of `size` bytes on x's device."""
     return torch.empty(size, dtype=torch.uint8, device=x.device) if out is None else out
-
-
-def new_floats(wire: torch.Tensor, elements: int, out: torch.Tensor | None) -> torch.Tensor:
-    """`out`, or new float32 elements on the wire's device."""
-    if out is None:
-        return torch.empty(elements, dtype=torch.float32, device=wire.device)
-    return out

@@ -6,20 +6,26 @@ import triton.language as tl
 
 
 @triton.jit
-def units(group, step, bucket, stream, key):
-    """A number in [0, 1) for each of eight elements a call. group: (rows, calls), of each call.
-
-    Returns (rows, 8 * calls).
-    """
+def words(group, step, bucket, stream, key):
+    """The four words of each call."""
     c0 = group.to(tl.uint32)
     zero = c0 * 0
-    a, b, c, d = tl.philox(
+    return tl.philox(
         key,
         c0,
         zero + step.to(tl.uint32),
         zero + bucket.to(tl.uint32),
         zero + stream.to(tl.uint32),
     )
+
+
+@triton.jit
+def units(group, step, bucket, stream, key):
+    """A number in [0, 1) for each of eight elements a call. group: (rows, calls), of each call.
+
+    Returns (rows, 8 * calls).
+    """
+    a, b, c, d = words(group, step, bucket, stream, key)
     place = tl.arange(0, 8)[None, None, :]
     low = tl.where(place < 2, a[:, :, None], b[:, :, None])
     high = tl.where(place < 6, c[:, :, None], d[:, :, None])

@@ -6,18 +6,7 @@ from __future__ import annotations
 import torch
 import triton
 import triton.language as tl
-from isthmus.kernels.codecs.triton import (
-    Dither,
-    Noise,
-    checked,
-    launch_flat,
-    new_floats,
-    new_wire,
-    words,
-)
-from isthmus.kernels.dp.clip_noise.triton import clip_noise
-
-WIDTH = 4
+from isthmus.kernels.codecs.flat import Flat
 
 
 @triton.jit
@@ -44,56 +33,14 @@ def decode_add_kernel(wire, total, weight, elements, BLOCK: tl.constexpr):
         tl.store(total + at, tl.load(total + at, mask=inside) + product, mask=inside)
 
 
-class F32:
-    """The codec."""
-
-    def wire_size(self, elements: int) -> int:
-        return WIDTH * elements
-
-    def encode(
-        self,
-        x: torch.Tensor,
-        out: torch.Tensor | None = None,
-        *,
-        residual: torch.Tensor | None = None,
-        next_residual: torch.Tensor | None = None,
-        beta: float = 1.0,
-        dither: Dither | None = None,
-        noise: Noise | None = None,
-    ) -> torch.Tensor:
-        if residual is not None or next_residual is not None or dither is not None:
-            raise ValueError("f32 takes neither error feedback nor stochastic rounding")
-        flat = checked(x, torch.float32, x.numel(), "x")
-        if noise is not None:
-            flat = clip_noise(flat, noise)  # a pass of its own
-        wire = new_wire(x, self.wire_size(flat.numel()), out)
-        launch_flat(
-            copy_kernel,
-            flat.numel(),
-            flat.view(torch.int32),
-            words(wire, flat.numel(), torch.int32),
-        )
-        return wire
-
-    def decode(
-        self, wire: torch.Tensor, elements: int, out: torch.Tensor | None = None
-    ) -> torch.Tensor:
-        values = new_floats(wire, elements, out)
-        flat = checked(values, torch.float32, elements, "out")
-        launch_flat(
-            copy_kernel, elements, words(wire, elements, torch.int32), flat.view(torch.int32)
-        )
-        return values
-
-    def decode_add(self, wire: torch.Tensor, weight: float, total: torch.Tensor) -> None:
-        flat = checked(total, torch.float32, total.numel(), "total")
-        launch_flat(
-            decode_add_kernel,
-            flat.numel(),
-            words(wire, flat.numel(), torch.float32),
-            flat,
-            float(weight),
-        )
-
-
-CODECS = {"f32": F32()}
+CODECS = {
+    "f32": Flat(
+        "f32",
+        copy_kernel,
+        copy_kernel,
+        decode_add_kernel,
+        word=torch.int32,
+        plain=torch.int32,
+        summed=torch.float32,
+    )
+}

@@ -17,12 +17,12 @@ import triton.language as tl
 from isthmus.kernels.codecs import quantize, scaling
 from isthmus.kernels.codecs.rows import NOISE_PLACES, feed, load, store_left
 from isthmus.kernels.codecs.triton import (
+    Decoder,
     Dither,
     Noise,
     checked,
     checked_residuals,
     launch,
-    new_floats,
     new_wire,
     noise_arguments,
     section,
@@ -181,7 +181,7 @@ def decode_kernel(
 
 
 @dataclass(frozen=True)
-class TopK:
+class TopK(Decoder):
     """k of every 4096 elements, in so many bits each."""
 
     k: int
@@ -217,17 +217,6 @@ class TopK:
         )  # fmt: skip
         return wire
 
-    def decode(
-        self, wire: torch.Tensor, elements: int, out: torch.Tensor | None = None
-    ) -> torch.Tensor:
-        values = new_floats(wire, elements, out)
-        self._decode(wire, 1.0, checked(values, torch.float32, elements, "out"), add=False)
-        return values
-
-    def decode_add(self, wire: torch.Tensor, weight: float, total: torch.Tensor) -> None:
-        flat = checked(total, torch.float32, total.numel(), "total")
-        self._decode(wire, weight, flat, add=True)
-
     def encode_constants(self, residual: int, following: int, noised: bool) -> dict[str, Any]:
         two = self.bits == 2
         return {
@@ -252,13 +241,11 @@ class TopK:
             "WIDTH": WIDTH,
         }
 
-    def _decode(
-        self, wire: torch.Tensor, weight: float, target: torch.Tensor, *, add: bool
-    ) -> None:
-        elements = target.numel()
+    def _decode(self, wire: torch.Tensor, weight: float, to: torch.Tensor, *, add: bool) -> None:
+        elements = to.numel()
         launch(
-            decode_kernel, -(-elements // WIDTH), *self._sections(wire, elements), target,
-            float(weight), elements, num_warps=WARPS, **self.decode_constants(add=add),
+            decode_kernel, -(-elements // WIDTH), *self._sections(wire, elements), to,
+            weight, elements, num_warps=WARPS, **self.decode_constants(add=add),
         )  # fmt: skip
 
     def _bounds(self, elements: int) -> tuple[int, int, int]:

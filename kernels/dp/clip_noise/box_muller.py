@@ -3,6 +3,7 @@
 
 import triton
 import triton.language as tl
+from isthmus.kernels.rng.triton import words
 
 LN2 = tl.constexpr(0.6931471824645996)
 
@@ -48,15 +49,7 @@ def normals(group, step, bucket, stream, key):
 
     Returns (rows, 4 * calls).
     """
-    c0 = group.to(tl.uint32)
-    zero = c0 * 0
-    a, b, c, d = tl.philox(
-        key,
-        c0,
-        zero + step.to(tl.uint32),
-        zero + bucket.to(tl.uint32),
-        zero + stream.to(tl.uint32),
-    )
+    a, b, c, d = words(group, step, bucket, stream, key)
     n0, n1 = pair(a, b)
     n2, n3 = pair(c, d)
     place = tl.arange(0, 4)[None, None, :]

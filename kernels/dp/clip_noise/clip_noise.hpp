@@ -26,7 +26,8 @@ struct Noise {
 
 inline constexpr std::size_t elements_a_call = 4;
 
-// The sum of squares in the one order that all implementations keep. Allocates 1/128 of x.
+// The sum of squares in the one order that all implementations keep. Allocates a double for
+// every 1,024 elements.
 double sum_of_squares(std::span<const float> x);
 
 // What clips a vector of that sum of squares to `norm`. REQUIRES: norm > 0 and finite.

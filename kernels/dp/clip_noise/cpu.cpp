@@ -39,14 +39,6 @@ std::vector<double> block_sums(const std::vector<double>& values) {
   return sums;
 }
 
-bool wide(codecs::Isa isa) {
-#if defined(__x86_64__)
-  return isa == codecs::Isa::avx512;
-#else
-  return isa != isa;
-#endif
-}
-
 }  // namespace
 
 double sum_of_squares(std::span<const float> x) {
@@ -67,7 +59,11 @@ float factor(double squares, double norm) {
 
 void clip_noise(std::span<const float> x, const Noise& noise, std::span<float> out,
                 codecs::Isa isa) {
-  if (wide(isa)) return clip_noise_avx512(x.data(), x.size(), noise, out.data());
+#if defined(__x86_64__)
+  if (isa >= codecs::Isa::avx512) return clip_noise_avx512(x.data(), x.size(), noise, out.data());
+#else
+  static_cast<void>(isa);
+#endif
   clip_noise_portable(x.data(), x.size(), noise, out.data());
 }
 

@@ -134,13 +134,15 @@ class Lane:
         if self.failure is not None:
             raise self.failure
         assert self._pipeline is not None and self._residuals is not None
-        packing, memory = pack([(EXACT, item.flat.numel())]), None
-        if item.step is not None:
+        key = self._pipeline.session.dither_key
+        if item.step is None:
+            packing, memory = pack([(EXACT, item.flat.numel())]), None
+            draw = Draw(key, 0, 0)  # rounds nothing, draws nothing
+            item.staged = stage(item.flat, encode_on_device=False)
+        else:
             packing, memory = self._residuals.memory_for(item.contents)
-        number = 0 if item.step is None else item.step.number % 2**32
-        draw = Draw(self._pipeline.session.dither_key, number, item.place)
-        on_device = item.step is not None and self._residuals.on_device
-        item.staged = stage(item.flat, encode_on_device=on_device)
+            draw = Draw(key, item.step.number % 2**32, item.place)
+            item.staged = stage(item.flat, encode_on_device=self._residuals.on_device)
         item.work = self._pipeline.begin(item.staged, item.contents.hash, packing, memory, draw)
 
     def _finish(self, item: _Item) -> None:
