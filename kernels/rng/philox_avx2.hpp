@@ -27,9 +27,9 @@ struct WideWords {
   return _mm256_xor_si256(_mm256_xor_si256(a, b), _mm256_set1_epi32(static_cast<int>(c)));
 }
 
-[[ISTHMUS_AVX2_INLINE]] inline WideWords philox(__m256i first, std::uint32_t second,
-                                                std::uint32_t third, std::uint32_t fourth,
-                                                std::uint64_t key) {
+[[ISTHMUS_AVX2_INLINE]] inline WideWords wide_philox(__m256i first, std::uint32_t second,
+                                                     std::uint32_t third, std::uint32_t fourth,
+                                                     std::uint64_t key) {
   WideWords c{{first, _mm256_set1_epi32(static_cast<int>(second)),
                _mm256_set1_epi32(static_cast<int>(third)),
                _mm256_set1_epi32(static_cast<int>(fourth))}};
@@ -52,7 +52,7 @@ struct WideWords {
   // Lane 4 l + k makes call 2 k + l, so that transposing in 128-bit lanes puts calls in order.
   const __m256i calls = _mm256_setr_epi32(0, 2, 4, 6, 1, 3, 5, 7);
   const __m256i first = _mm256_add_epi32(_mm256_set1_epi32(static_cast<int>(group)), calls);
-  const WideWords w = philox(first, dither.step, dither.bucket, dither.stream, dither.key);
+  const WideWords w = wide_philox(first, dither.step, dither.bucket, dither.stream, dither.key);
   const __m256i a = _mm256_unpacklo_epi32(w.word[0], w.word[1]);
   const __m256i b = _mm256_unpacklo_epi32(w.word[2], w.word[3]);
   const __m256i c = _mm256_unpackhi_epi32(w.word[0], w.word[1]);

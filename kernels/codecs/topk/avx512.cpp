@@ -1,27 +1,13 @@
-// topk with AVX-512, exact.
-//
-// The k-th largest magnitude hardly changes from block to block, so a threshold somewhat below the
-// last one lets a few hundred of 4096 elements through, in the pass that also makes p and the
-// residual. Bisection on the bits of their magnitudes then finds the k-th largest. Where too few
-// came through, all elements are candidates: slower, and still right.
+// topk with AVX-512, exact (selection.hpp).
 #if defined(__x86_64__)
 
 #include "codecs/blocks_avx512.hpp"
-#include "codecs/topk/topk.hpp"
+#include "codecs/topk/selection.hpp"
 
 namespace isthmus::codecs::sparse {
 namespace {
 
 constexpr std::size_t lanes = 16;
-// So far below the last k-th largest, in units of the bits: about three eighths of an octave.
-constexpr std::uint32_t margin = 0x00300000;
-
-struct Candidates {
-  alignas(64) std::array<std::uint32_t, block_elements + lanes> magnitudes;
-  alignas(64) std::array<std::uint32_t, block_elements + lanes> places;
-  std::size_t count;
-};
-
 template <class Mode>
 [[ISTHMUS_AVX512_INLINE]] inline __m512 load(const Streams& from, std::size_t at) {
   const __m512 value = _mm512_loadu_ps(from.values + at);
@@ -112,8 +98,8 @@ struct Prefetch {
 };
 
 template <class Near>
-[[ISTHMUS_AVX512_INLINE]] inline std::size_t count_from(const Candidates& found,
-                                                        std::uint32_t least, Near& near) {
+[[ISTHMUS_AVX512]] std::size_t count_from(const Candidates& found, std::uint32_t least,
+                                          Near& near) {
   const __m512i limit = _mm512_set1_epi32(static_cast<int>(least));
   std::size_t count = 0;
   std::size_t i = 0;
@@ -129,10 +115,7 @@ template <class Near>
   return count + static_cast<std::size_t>(std::popcount(static_cast<unsigned>(mask)));
 }
 
-// The largest number that at least k candidates reach. REQUIRES: k reach `low`.
-template <class Near>
-[[ISTHMUS_AVX512]] std::uint32_t kth_largest(const Candidates& found, std::size_t k,
-                                             std::uint32_t low, Near& near) {
+[[ISTHMUS_AVX512]] std::uint32_t largest_of(const Candidates& found) {
   __m512i most = _mm512_setzero_si512();
   for (std::size_t i = 0; i < found.count; i += lanes) {
     const auto inside =
@@ -140,36 +123,7 @@ template <class Near>
     most =
         _mm512_mask_max_epu32(most, inside, most, _mm512_load_si512(found.magnitudes.data() + i));
   }
-  std::uint32_t high = _mm512_reduce_max_epu32(most);
-  while (low < high) {
-    const std::uint32_t middle = low + (high - low + 1) / 2;
-    const std::size_t count = count_from(found, middle, near);
-    if (count == k) {
-      low = middle;  // and no larger number that k reach is needed
-      break;
-    }
-    if (count > k) {
-      low = middle;
-    } else {
-      high = middle - 1;
-    }
-  }
-  return low;
-}
-
-// Candidates come in ascending places. Of those equal to `kth`, the first `room`.
-void choose_among_ties(const Candidates& found, std::size_t room, std::size_t k, std::uint32_t kth,
-                       Kept& kept) {
-  std::size_t count = 0;
-  for (std::size_t i = 0; i < found.count && count < k; ++i) {
-    const std::uint32_t magnitude = found.magnitudes[i];
-    if (magnitude < kth) continue;
-    if (magnitude == kth) {
-      if (room == 0) continue;
-      --room;
-    }
-    kept.at[count++] = static_cast<std::uint16_t>(found.places[i]);
-  }
+  return _mm512_reduce_max_epu32(most);
 }
 
 template <class Near>
@@ -278,9 +232,11 @@ template <class V, class Mode>
     const std::size_t after = begin + block_elements;
     const bool last = block + 1 == extent.blocks;
     Prefetch<Mode> near{streams, after, last ? after : after + block_elements};
-    const std::uint32_t kth = kth_largest(found, V::k, threshold, near);
+    const std::uint32_t kth =
+        kth_largest(V::k, threshold, largest_of(found),
+                    [&](std::uint32_t least) { return count_from(found, least, near); });
     choose(found, V::k, kth, kept, near);
-    threshold = kth > margin ? kth - margin : 0;
+    threshold = threshold_after(kth);
     const Wire wire = at_block<V>(to, block);
     write_indices<V>(kept, wire.at[1]);
     write_chosen<V>(gather<V>(p.data(), kept), extent.filled, wire, decoded);
@@ -307,14 +263,10 @@ void encode_avx512(const Source& from, Extent extent, const Wire& to) {
   encode_in_mode<Encoder<V>, false>(from, extent, to);
 }
 
-template void encode_avx512<Variant<16, Values::int2>>(const Source&, Extent, const Wire&);
-template void encode_avx512<Variant<32, Values::int2>>(const Source&, Extent, const Wire&);
-template void encode_avx512<Variant<64, Values::int2>>(const Source&, Extent, const Wire&);
-template void encode_avx512<Variant<128, Values::int2>>(const Source&, Extent, const Wire&);
-template void encode_avx512<Variant<16, Values::int8>>(const Source&, Extent, const Wire&);
-template void encode_avx512<Variant<32, Values::int8>>(const Source&, Extent, const Wire&);
-template void encode_avx512<Variant<64, Values::int8>>(const Source&, Extent, const Wire&);
-template void encode_avx512<Variant<128, Values::int8>>(const Source&, Extent, const Wire&);
+#define ISTHMUS_VARIANT(k, values) \
+  template void encode_avx512<Variant<k, Values::values>>(const Source&, Extent, const Wire&);
+#include "codecs/topk/variants.def"
+#undef ISTHMUS_VARIANT
 
 }  // namespace isthmus::codecs::sparse
 

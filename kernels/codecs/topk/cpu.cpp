@@ -60,6 +60,7 @@ Codec row(Isa isa, std::uint8_t variant, std::string_view name) {
               .decode = sparse::decode<V>,
               .decode_add = sparse::decode_add<V>};
 #if defined(__x86_64__)
+  if (isa >= Isa::avx2) codec.encode = sparse::encode_avx2<V>;
   if (isa >= Isa::avx512) codec.encode = sparse::encode_avx512<V>;
 #else
   static_cast<void>(isa);

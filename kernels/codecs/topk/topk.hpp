@@ -141,6 +141,8 @@ void decode_add(const ConstWire& from, std::size_t blocks, float weight, float* 
 
 #if defined(__x86_64__)
 template <class V>
+void encode_avx2(const Source& from, Extent extent, const Wire& to);
+template <class V>
 void encode_avx512(const Source& from, Extent extent, const Wire& to);
 #endif
 

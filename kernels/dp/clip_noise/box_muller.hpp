@@ -72,7 +72,8 @@ void clip_noise_portable(const float* x, std::size_t elements, const Noise& nois
 
 }  // namespace
 
-// Called only where the processor has AVX-512.
+// Called only where the processor has them.
+void clip_noise_avx2(const float* x, std::size_t elements, const Noise& noise, float* out);
 void clip_noise_avx512(const float* x, std::size_t elements, const Noise& noise, float* out);
 
 }  // namespace isthmus::dp

@@ -60,7 +60,8 @@ float factor(double squares, double norm) {
 void clip_noise(std::span<const float> x, const Noise& noise, std::span<float> out,
                 codecs::Isa isa) {
 #if defined(__x86_64__)
-  if (isa >= codecs::Isa::avx512) return clip_noise_avx512(x.data(), x.size(), noise, out.data());
+  const auto fast = isa >= codecs::Isa::avx512 ? clip_noise_avx512 : clip_noise_avx2;
+  if (isa >= codecs::Isa::avx2) return fast(x.data(), x.size(), noise, out.data());
 #else
   static_cast<void>(isa);
 #endif
