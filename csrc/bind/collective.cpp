@@ -92,6 +92,8 @@ class Driven {
   Driven(Job job, std::vector<float> weights, const std::string& wire)
       : input_(wire),
         output_(job.format.elements()),
+        layout_(job.terms),
+        terms_(layout_ ? layout_->bytes() : 0),
         weights_(std::move(weights)),
         world_(job.world) {
     for (const Stretch& stretch : job.format.stretches()) {
@@ -102,7 +104,7 @@ class Driven {
     require(weights_.empty() || weights_.size() == static_cast<std::size_t>(job.world),
             "expected one weight a rank, or none");
     executor_ = std::make_unique<Executor>(std::move(job), std::as_bytes(std::span(input_)),
-                                           std::span(output_));
+                                           std::span(output_), std::span(terms_));
   }
 
   Executor& executor() { return *executor_; }
@@ -128,9 +130,21 @@ class Driven {
     return py::array_t<float>(static_cast<py::ssize_t>(output_.size()), output_.data());
   }
 
+  std::vector<py::bytes> terms() const {
+    std::vector<py::bytes> found;
+    const auto* from = reinterpret_cast<const char*>(terms_.data());
+    for (int i = 0; layout_ && i < layout_->count; ++i) {
+      found.emplace_back(from + layout_->stride * static_cast<std::uint64_t>(i),
+                         layout_->format.input_bytes());
+    }
+    return found;
+  }
+
  private:
   std::string input_;
   std::vector<float> output_;
+  std::optional<Terms> layout_;
+  std::vector<std::byte> terms_;
   std::vector<float> weights_;
   int world_;
   bool started_ = false;
@@ -176,16 +190,18 @@ void register_executor(py::module_& m) {
   py::class_<Driven>(m, "Executor")
       .def(py::init([](const std::string& algorithm, int rank, int world, const py::bytes& wire,
                        const SegmentNames& segments, std::vector<float> weights, bool mean,
-                       std::uint32_t slice_elements, int root) {
+                       std::uint32_t slice_elements, int root, bool terms) {
              Format format = format_of(segments);
-             Schedule schedule =
-                 checked_schedule(algorithm, {rank, world, format.stretches()}, root);
+             const Shape shape{rank, world, format.stretches()};
+             Schedule schedule = checked_schedule(algorithm, shape, root);
+             if (terms && algorithm == "gather") schedule = gather_terms(shape);
              Job job{rank, world, std::move(schedule), std::move(format), mean, slice_elements};
+             if (terms) job.terms = terms_of(algorithm_named(algorithm), world, job.format);
              return std::make_unique<Driven>(std::move(job), std::move(weights), std::string(wire));
            }),
            py::arg("algorithm"), py::kw_only(), py::arg("rank"), py::arg("world"), py::arg("wire"),
            py::arg("segments"), py::arg("weights"), py::arg("mean"), py::arg("slice_elements"),
-           py::arg("root") = 0)
+           py::arg("root") = 0, py::arg("terms") = false)
       .def("start", &Driven::start)
       .def(
           "next", [](Driven& self, int peer) { return self.executor_to(peer).next(peer); },
@@ -209,7 +225,12 @@ void register_executor(py::module_& m) {
       .def("finished", [](Driven& self) { return self.executor().finished(); })
       .def("waits_for",
            [](Driven& self, int peer) { return self.executor_to(peer).waits_for(peer); })
-      .def("output", &Driven::output);
+      .def("output", &Driven::output)
+      .def("terms", &Driven::terms)
+      .def("term_sum", [](Driven& self) {
+        const TermSum& sum = self.executor().term_sum();
+        return std::pair(sum.weights, sum.divisor);
+      });
 }
 
 }  // namespace

@@ -62,6 +62,10 @@ struct BoundWork {
     if (const Status& status = work->outcome().status; !status.ok()) raise_status(status);
   }
   bool finite() const { return work->done() && work->outcome().finite; }
+  std::pair<std::vector<float>, float> term_sum() const {
+    if (!work->done()) raise(refused("the operation is not done"));
+    return {work->outcome().term_sum.weights, work->outcome().term_sum.divisor};
+  }
   std::vector<int> contributors() const {
     return work->done() ? work->outcome().contributors : std::vector<int>{};
   }
@@ -125,6 +129,13 @@ std::size_t bytes_of(const py::buffer_info& info) {
   return static_cast<std::size_t>(info.size * info.itemsize);
 }
 
+void check_floats(const py::buffer_info& out, std::uint64_t elements) {
+  if (out.format != py::format_descriptor<float>::format()) raise(refused("out must be float32"));
+  if (static_cast<std::uint64_t>(out.size) != elements)
+    raise(refused("out has " + std::to_string(out.size) + " elements; the segments have " +
+                  std::to_string(elements)));
+}
+
 class BoundSession {
  public:
   explicit BoundSession(SessionOptions options) {
@@ -153,32 +164,44 @@ class BoundSession {
     return names;
   }
 
-  BoundWork exchange(const py::buffer& wire, py::array_t<float, py::array::c_style> out,
-                     const SegmentNames& segments, bool mean, float weight,
-                     const std::string& schedule, std::uint64_t layout) {
+  BoundWork exchange(const py::buffer& wire, const py::buffer& out, const SegmentNames& segments,
+                     bool mean, float weight, const std::string& schedule, std::uint64_t layout,
+                     bool terms) {
     const py::buffer_info in = request_buffer(wire, false, "wire");
+    const py::buffer_info to = request_buffer(out, true, "out");
     Request request{.collective = Collective::all_reduce,
                     .input = {static_cast<const std::byte*>(in.ptr), bytes_of(in)},
-                    .output = {reinterpret_cast<std::byte*>(out.mutable_data()),
-                               static_cast<std::size_t>(out.nbytes())},
+                    .output = {static_cast<std::byte*>(to.ptr), bytes_of(to)},
                     .segments = segments_named(segments),
+                    .terms = terms,
                     .mean = mean,
                     .weight = weight,
                     .layout = layout};
     const Format format(request.segments);
-    if (in.size == 0 || out.size() == 0)
+    if (in.size == 0 || to.size == 0)
       raise(refused("there is nothing to reduce: the array is empty"));
-    if (static_cast<std::uint64_t>(out.size()) != format.elements())
-      raise(refused("out has " + std::to_string(out.size()) + " elements; the segments have " +
-                    std::to_string(format.elements())));
+    if (!terms) check_floats(to, format.elements());
     if (request.input.size() != format.input_bytes())
       raise(refused("wire has " + std::to_string(request.input.size()) + " bytes; " +
                     title_of(request.segments) + " of " + std::to_string(format.elements()) +
                     " elements has " + std::to_string(format.input_bytes())));
     if (!(weight >= 0) || weight > 1e30f)
       raise(refused("weight must be a number of zero or more, not " + std::to_string(weight)));
-    request.algorithm = algorithm_named(schedule, static_cast<int>(world_size()), format);
+    request.algorithm = algorithm_for(schedule, format, terms);
+    if (const std::uint64_t bytes = terms_of(request.algorithm, world(), format).bytes();
+        terms && request.output.size() != bytes)
+      raise(refused("out has " + std::to_string(request.output.size()) + " bytes; the terms have " +
+                    std::to_string(bytes)));
     return submit(std::move(request), py::make_tuple(wire, out));
+  }
+
+  py::tuple terms(const SegmentNames& segments, const std::string& schedule) const {
+    const Format format(segments_named(segments));
+    const Terms terms = terms_of(algorithm_for(schedule, format, true), world(), format);
+    SegmentNames names;
+    for (const Segment& s : terms.format.segments())
+      names.emplace_back(s.up->name, s.down->name, s.elements);
+    return py::make_tuple(terms.count, terms.stride, names);
   }
 
   BoundWork broadcast(const py::buffer& data, int root) {
@@ -240,6 +263,13 @@ class BoundSession {
   }
 
  private:
+  int world() const { return static_cast<int>(world_size()); }
+  // One site alone has its own input as the only term, whatever the schedule.
+  Algorithm algorithm_for(const std::string& name, const Format& format, bool terms) const {
+    const Algorithm algorithm = algorithm_named(name, world(), format);
+    return terms && world() == 1 ? Algorithm::gather : algorithm;
+  }
+
   BoundWork submit(Request request, py::object memory) {
     // The engine reads and writes the caller's memory until the work is done, whoever else lets go
     // of it.
@@ -323,6 +353,7 @@ void register_work(py::module_& m) {
       .def_property_readonly("operation", [](const BoundWork& w) { return w.work->operation(); })
       .def_property_readonly("contributors", &BoundWork::contributors)
       .def_property_readonly("finite", &BoundWork::finite)
+      .def_property_readonly("term_sum", &BoundWork::term_sum)
       .def("done", [](const BoundWork& w) { return w.work->done(); })
       .def("wait", &BoundWork::wait, "timeout"_a = py::none())
       .def("gathered", &BoundWork::gathered)
@@ -345,8 +376,9 @@ void register_session(py::module_& m) {
       .def_property_readonly("world_size", &BoundSession::world_size)
       .def_property_readonly("generation", &BoundSession::generation)
       .def_property_readonly("sites", &BoundSession::sites)
-      .def("exchange", &BoundSession::exchange, "wire"_a, py::arg("out").noconvert(), py::kw_only(),
-           "segments"_a, "mean"_a, "weight"_a, "schedule"_a, "layout"_a)
+      .def("exchange", &BoundSession::exchange, "wire"_a, "out"_a, py::kw_only(), "segments"_a,
+           "mean"_a, "weight"_a, "schedule"_a, "layout"_a, "terms"_a = false)
+      .def("terms", &BoundSession::terms, "segments"_a, py::kw_only(), "schedule"_a)
       .def("broadcast", &BoundSession::broadcast, "data"_a, py::kw_only(), "root"_a)
       .def("all_gather", &BoundSession::all_gather, "data"_a)
       .def("next_completion", &BoundSession::next_completion)

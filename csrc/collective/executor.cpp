@@ -16,6 +16,9 @@
 // straight into the output and sent from it; otherwise wires lie in buffers that return to a
 // free-list as soon as nobody reads them.
 //
+// Where the caller wants terms, results and totals are not decoded: their wires are put together in
+// the caller's order, and inputs that would be summed are kept as they come.
+//
 // The owner pulls: next() takes one slice for one peer, so a slow peer holds up nobody else. Inputs
 // are ready from the beginning and are walked by a cursor; only sums and results that became ready
 // stand in a queue.
@@ -26,8 +29,8 @@
 
 namespace isthmus {
 
-Executor::Executor(Job job, ByteView input, std::span<float> output)
-    : state_(std::make_unique<State>(std::move(job), input, output)) {}
+Executor::Executor(Job job, ByteView input, std::span<float> output, ByteSpan terms)
+    : state_(std::make_unique<State>(std::move(job), input, output, terms)) {}
 
 Executor::~Executor() = default;
 
@@ -56,6 +59,9 @@ Status Executor::arrived(int peer, SliceId id) {
 }
 bool Executor::output_finite() const {
   return state_->output_finite();
+}
+const TermSum& Executor::term_sum() const {
+  return state_->term_sum();
 }
 bool Executor::output_ready() const {
   return state_->output_ready();

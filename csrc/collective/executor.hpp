@@ -17,7 +17,7 @@
 
 #include "base/bytes.hpp"
 #include "base/status.hpp"
-#include "collective/format.hpp"
+#include "collective/terms.hpp"
 
 namespace isthmus {
 
@@ -37,7 +37,8 @@ struct OutSlice {
   std::size_t slice = 0;                             // for sent()
 };
 
-// REQUIRES: the schedule was made for this rank, world, and the format's stretches.
+// REQUIRES: the schedule was made for this rank, world, and the format's stretches; where terms are
+// gathered, by gather_terms().
 struct Job {
   int rank;
   int world;
@@ -45,14 +46,16 @@ struct Job {
   Format format;
   bool mean;                     // divide by the sum of the weights
   std::uint32_t slice_elements;  // a multiple of all granules
+  std::optional<Terms> terms{};  // keep them instead of their sum
 };
 
 class Executor {
  public:
   // `input` is this rank's wire (format.input_bytes()); it must stay until input_free().
   // `output` receives the result and is written from the beginning on: keep it apart from `input`.
-  // REQUIRES: output.size() == elements.
-  Executor(Job job, ByteView input, std::span<float> output);
+  // `terms`: where job.terms go; the output is then room for sums on their way, no result.
+  // REQUIRES: output.size() == elements; terms has room for job.terms.
+  Executor(Job job, ByteView input, std::span<float> output, ByteSpan terms = {});
   ~Executor();
 
   // Sums begin: now all weights are known. By rank; empty: all 1. For a mean, equal weights count
@@ -79,11 +82,12 @@ class Executor {
   // this slice.
   Status arrived(int peer, SliceId id);
 
-  bool output_ready() const;       // every element of the output stands
-  bool output_finite() const;      // none of those that stand is infinite or not a number
-  bool input_free() const;         // the input is read no more
-  bool finished() const;           // output ready and everything sent
-  bool waits_for(int peer) const;  // a slice of that peer is still to come
+  bool output_ready() const;        // every element of the output, or byte of the terms, stands
+  bool output_finite() const;       // no element of the output is infinite or not a number
+  const TermSum& term_sum() const;  // what the terms make together; once started
+  bool input_free() const;          // the input is read no more
+  bool finished() const;            // output ready and everything sent
+  bool waits_for(int peer) const;   // a slice of that peer is still to come
 
  private:
   class State;

@@ -24,17 +24,21 @@ std::string slice_from(int peer, SliceId id) {
 
 }  // namespace
 
-Executor::State::State(Job job, ByteView input, std::span<float> output)
+Executor::State::State(Job job, ByteView input, std::span<float> output, ByteSpan terms)
     : job_(std::move(job)),
       input_(input),
       output_(output),
+      terms_(terms),
       buffers_(job_.format.largest_slice_bytes(job_.slice_elements)),
-      peers_(index(job_.world)),
-      elements_to_finish_(job_.format.elements()) {
+      peers_(index(job_.world)) {
   ISTHMUS_CHECK(job_.world >= 1 && job_.rank >= 0 && job_.rank < job_.world);
   ISTHMUS_CHECK(job_.slice_elements > 0);
   ISTHMUS_CHECK(output_.size() == job_.format.elements());
   ISTHMUS_CHECK(input_.size() == job_.format.input_bytes());
+  if (job_.terms) {
+    ISTHMUS_CHECK(terms_.size() == job_.terms->bytes());
+    write_padding(*job_.terms, terms_);
+  }
   add_receives();
   add_sums();
   add_sends();
@@ -53,9 +57,10 @@ const codecs::Codec& Executor::State::codec_of(const Sum& sum, const Slice& slic
 void Executor::State::add_receives() {
   for (const Receive& receive : job_.schedule.receives) {
     const bool finished = receive.role == Role::result || receive.role == Role::copy;
+    if (finished) elements_to_finish_ += receive.span.count;
     Incoming incoming{.what = receive};
     for (const Slice& slice : slices_of(receive.span)) {
-      const bool in_output = finished && codec_of(receive, slice).identity;
+      const bool in_output = finished && !job_.terms && codec_of(receive, slice).identity;
       incoming.slices.push_back({.slice = slice, .in_output = in_output});
     }
     Peer& peer = peers_[index(receive.peer)];
@@ -68,6 +73,7 @@ void Executor::State::add_receives() {
 
 void Executor::State::add_sums() {
   for (const Sum& sum : job_.schedule.sums) {
+    if (sum.kind != Sum::Kind::partial) elements_to_finish_ += sum.span.count;
     Adding adding{.what = sum};
     for (const Slice& slice : slices_of(sum.span)) adding.slices.push_back({.slice = slice});
     for (std::size_t i = 0; i < sum.terms.size(); ++i) {
@@ -111,15 +117,20 @@ void Executor::State::add_sends() {
   }
 }
 
-void Executor::State::start(std::vector<float> weights) {
-  ISTHMUS_CHECK(!started_ && (weights.empty() || weights.size() == index(job_.world)));
+void Executor::State::begin_weights(std::vector<float> weights) {
   const bool equal = std::all_of(weights.begin(), weights.end(),
                                  [&weights](float weight) { return weight == weights.front(); });
   const bool plain = weights.empty() || (job_.mean && equal);
   weights_ = plain ? std::vector<float>(index(job_.world), 1.0F) : std::move(weights);
   if (job_.mean) divisor_ = std::accumulate(weights_.begin(), weights_.end(), 0.0F);
+  term_sum_ = gathers_terms() ? TermSum{weights_, divisor_} : TermSum{{1.0F}, 1.0F};
+}
+
+void Executor::State::start(std::vector<float> weights) {
+  ISTHMUS_CHECK(!started_ && (weights.empty() || weights.size() == index(job_.world)));
+  begin_weights(std::move(weights));
   started_ = true;
-  if (input_slices_to_add_ > 0) {
+  if (input_slices_to_add_ > 0 || gathers_terms()) {
     if (const int odd = job_.format.malformed(input_); odd >= 0) {
       const Segment& segment = job_.format.segments()[index(odd)];
       health_ = refused("this rank's input: segment " + std::to_string(odd) + " is malformed as " +
@@ -127,6 +138,9 @@ void Executor::State::start(std::vector<float> weights) {
                         job_.rank);
       return;
     }
+  }
+  if (gathers_terms()) {
+    std::ranges::copy(input_, terms_.subspan(job_.terms->stride * index(job_.rank)).begin());
   }
   for (std::size_t sum = 0; sum < sums_.size(); ++sum) {
     for (std::size_t slice = 0; slice < sums_[sum].slices.size(); ++slice) {
@@ -283,7 +297,11 @@ void Executor::State::take_result(Incoming& incoming, std::size_t position) {
   if (!in.in_output) {
     const codecs::Codec& codec = codec_of(incoming.what, in.slice);
     const ByteView wire(in.buffer.get(), wire_bytes(codec, in.slice));
-    codecs::decode_part(codec, wire, in.slice.span.count, 0, output_of(in.slice));
+    if (job_.terms) {
+      keep_term(incoming.what.peer, in.slice, wire);
+    } else {
+      codecs::decode_part(codec, wire, in.slice.span.count, 0, output_of(in.slice));
+    }
   }
   finish(in.slice);
   in.readers = static_cast<int>(incoming.sends.size());
@@ -294,7 +312,11 @@ void Executor::State::take_result(Incoming& incoming, std::size_t position) {
 // The slice of the output stands. It is still in a cache, so looking at it costs little.
 void Executor::State::finish(const Slice& slice) {
   elements_to_finish_ -= slice.span.count;
-  finite_ = finite_ && all_finite(output_of(slice));
+  if (!job_.terms) finite_ = finite_ && all_finite(output_of(slice));
+}
+
+void Executor::State::keep_term(int peer, const Slice& slice, ByteView wire) {
+  keep_slice(*job_.terms, gathers_terms() ? peer : 0, slice, wire, terms_);
 }
 
 Status Executor::State::fail(Status status) {

@@ -11,7 +11,7 @@ namespace isthmus {
 
 class Executor::State {
  public:
-  State(Job job, ByteView input, std::span<float> output);
+  State(Job job, ByteView input, std::span<float> output, ByteSpan terms);
 
   void start(std::vector<float> weights);
   const Status& health() const { return health_; }
@@ -25,6 +25,7 @@ class Executor::State {
 
   bool output_ready() const { return elements_to_finish_ == 0; }
   bool output_finite() const { return finite_; }
+  const TermSum& term_sum() const { return term_sum_; }
   bool input_free() const { return input_slices_to_send_ == 0 && input_slices_to_add_ == 0; }
   bool finished() const { return output_ready() && slices_to_send_ == 0; }
   bool waits_for(int peer) const;
@@ -81,6 +82,7 @@ class Executor::State {
   void add_receives();
   void add_sums();
   void add_sends();
+  void begin_weights(std::vector<float> weights);
 
   // Slices.
   std::vector<Slice> slices_of(Span span) const {
@@ -95,6 +97,9 @@ class Executor::State {
     return codecs::wire_size(codec, slice.span.count);
   }
   void finish(const Slice& slice);
+  // Whether the terms are the inputs, and not what the owners made of them.
+  bool gathers_terms() const { return job_.terms && job_.terms->count == job_.world; }
+  void keep_term(int peer, const Slice& slice, ByteView wire);
 
   // Sending.
   OutSlice out_slice(const Waiting& waiting) const;
@@ -115,11 +120,14 @@ class Executor::State {
   void advance(int sum, std::size_t slice);
   void add_terms(Adding& adding, std::size_t slice, std::size_t end);
   void release_terms(const Adding& adding, std::size_t slice, std::size_t end);
+  ByteView wire_of(const Adding& adding, const SumSlice& sum) const;
   void finish_sum(Adding& adding, std::size_t slice);
 
   Job job_;
   ByteView input_;
   std::span<float> output_;
+  ByteSpan terms_;
+  TermSum term_sum_;
   bool started_ = false;
   std::vector<float> weights_;  // by rank
   float divisor_ = 1;           // 1: none
@@ -131,7 +139,7 @@ class Executor::State {
   std::vector<Adding> sums_;
   std::vector<Peer> peers_;
 
-  std::uint64_t elements_to_finish_;
+  std::uint64_t elements_to_finish_ = 0;
   bool finite_ = true;
   std::uint64_t slices_to_send_ = 0;
   std::uint64_t input_slices_to_send_ = 0;

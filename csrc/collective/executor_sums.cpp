@@ -102,10 +102,18 @@ void Executor::State::release_terms(const Adding& adding, std::size_t slice, std
   }
 }
 
+ByteView Executor::State::wire_of(const Adding& adding, const SumSlice& sum) const {
+  if (!sum.buffer) return std::as_bytes(output_of(sum.slice));
+  return {sum.buffer.get(), wire_bytes(codec_of(adding.what, sum.slice), sum.slice)};
+}
+
 void Executor::State::finish_sum(Adding& adding, std::size_t number) {
   SumSlice& sum = adding.slices[number];
   sum.readers = static_cast<int>(adding.sends.size());
-  if (adding.what.kind != Sum::Kind::partial) finish(sum.slice);
+  if (adding.what.kind != Sum::Kind::partial) {
+    if (job_.terms) keep_term(job_.rank, sum.slice, wire_of(adding, sum));
+    finish(sum.slice);
+  }
   make_ready(adding.sends, number);
 }
 

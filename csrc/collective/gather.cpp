@@ -6,25 +6,40 @@
 
 namespace isthmus {
 
-Schedule gather_all_reduce(const Shape& shape) {
+namespace {
+
+// Everybody's input to everybody.
+Schedule exchange(const Shape& shape, Role role) {
   Schedule schedule;
   const Span whole{0, shape.elements()};
   if (whole.count == 0) return schedule;
-  Sum sum{whole, {}, Sum::Kind::local};
   for (int peer = 0; peer < shape.world; ++peer) {
-    if (peer == shape.rank) {
-      sum.terms.push_back(Sum::own_input);
-      continue;
-    }
-    sum.terms.push_back(static_cast<int>(schedule.receives.size()));
-    schedule.receives.push_back({peer, 0, whole, Role::term});
+    if (peer != shape.rank) schedule.receives.push_back({peer, 0, whole, role});
   }
-  schedule.sums.push_back(std::move(sum));
   for (int step = 1; step < shape.world; ++step) {
     const int peer = (shape.rank + step) % shape.world;
     schedule.sends.push_back({peer, 0, whole, Source::input, -1});
   }
   return schedule;
+}
+
+}  // namespace
+
+Schedule gather_all_reduce(const Shape& shape) {
+  Schedule schedule = exchange(shape, Role::term);
+  const Span whole{0, shape.elements()};
+  if (whole.count == 0) return schedule;
+  Sum sum{whole, {}, Sum::Kind::local};
+  for (int peer = 0; peer < shape.world; ++peer) {
+    const int received = peer < shape.rank ? peer : peer - 1;
+    sum.terms.push_back(peer == shape.rank ? Sum::own_input : received);
+  }
+  schedule.sums.push_back(std::move(sum));
+  return schedule;
+}
+
+Schedule gather_terms(const Shape& shape) {
+  return exchange(shape, Role::copy);
 }
 
 }  // namespace isthmus

@@ -88,6 +88,8 @@ struct Shape {
 
 Schedule direct_all_reduce(const Shape& shape);
 Schedule gather_all_reduce(const Shape& shape);
+// The same transfers, of a rank that keeps the terms and sums nothing (terms.hpp).
+Schedule gather_terms(const Shape& shape);
 Schedule ring_all_reduce(const Shape& shape);
 Schedule broadcast(const Shape& shape, int root);  // REQUIRES: 0 <= root < world
 // Any of them. `root`: of a broadcast.

@@ -48,17 +48,23 @@ void Operation::build_executor(Buffers& buffers) {
   }
   // Others have no input, and their schedule reads none.
   if (bytes) input = place_.rank == request_.root ? padded_input_.bytes() : output_.bytes();
-  Schedule schedule = make_schedule(
-      request_.algorithm,
-      {.rank = place_.rank, .world = place_.world, .stretches = format.stretches()}, request_.root);
-  executor_ = std::make_unique<Executor>(
-      Job{.rank = place_.rank,
+  Job job = job_of(std::move(format));
+  if (job.terms) terms_ = buffers.lease(job.terms->bytes());
+  executor_ = std::make_unique<Executor>(std::move(job), input, output_.floats(), terms_.bytes());
+}
+
+Job Operation::job_of(Format format) const {
+  const Shape shape{.rank = place_.rank, .world = place_.world, .stretches = format.stretches()};
+  const bool gathers_terms = request_.terms && request_.algorithm == Algorithm::gather;
+  Job job{.rank = place_.rank,
           .world = place_.world,
-          .schedule = std::move(schedule),
+          .schedule = gathers_terms ? gather_terms(shape)
+                                    : make_schedule(request_.algorithm, shape, request_.root),
           .format = std::move(format),
           .mean = request_.mean && request_.collective == Collective::all_reduce,
-          .slice_elements = slice_elements},
-      input, output_.floats());
+          .slice_elements = slice_elements};
+  if (request_.terms) job.terms = terms_of(request_.algorithm, place_.world, job.format);
+  return job;
 }
 
 void Operation::heard(int peer, Announcement theirs) {
@@ -116,7 +122,9 @@ void Operation::complete() {
   Outcome outcome;
   if (executor_ != nullptr) {
     if (const Status& health = executor_->health(); !health.ok()) return fail(health);
-    std::memcpy(request_.output.data(), output_.bytes().data(), request_.output.size());
+    const ByteView result = request_.terms ? terms_.bytes() : output_.bytes();
+    std::memcpy(request_.output.data(), result.data(), request_.output.size());
+    outcome.term_sum = executor_->term_sum();
     outcome.finite = executor_->output_finite();
   }
   for (int rank = 0; rank < place_.world; ++rank) {

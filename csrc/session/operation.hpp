@@ -56,6 +56,7 @@ class Operation {
 
  private:
   void build_executor(Buffers& buffers);
+  Job job_of(Format format) const;
   void start_if_all_heard();
 
   std::shared_ptr<Work> work_;
@@ -65,6 +66,7 @@ class Operation {
   std::vector<std::optional<Announcement>>
       heard_;  // by rank; this site's own is there from the start
   Buffers::Lease output_;
+  Buffers::Lease terms_;
   Buffers::Lease padded_input_;  // broadcast, at the root
   std::unique_ptr<Executor> executor_;
   std::string objection_;

@@ -19,11 +19,13 @@ enum class Collective : std::uint8_t { all_reduce = 1, broadcast = 2, all_gather
 struct Request {
   Collective collective = Collective::all_gather;
   // all_reduce: `input` is the segments' wires as Format lays them out, `output` the memory of
-  // their floats (for f32 it may be the same). broadcast: `output` is the caller's bytes, in and
-  // out. Both stay until the work is done; `output` is written once, when all went well.
+  // their floats (for f32 it may be the same), or of the terms (collective/terms.hpp). broadcast:
+  // `output` is the caller's bytes, in and out. Both stay until the work is done; `output` is
+  // written once, when all went well.
   ByteView input{};
   ByteSpan output{};
   std::vector<Segment> segments{};  // all_reduce
+  bool terms = false;               // all_reduce: keep them; not what the sites agree on
   bool mean = true;
   float weight = 1.0f;
   Algorithm algorithm = Algorithm::direct;

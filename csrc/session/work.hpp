@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/status.hpp"
+#include "collective/terms.hpp"
 
 namespace isthmus {
 
@@ -18,6 +19,7 @@ struct Outcome {
   std::vector<int> contributors{};                 // ranks whose data is in the result
   std::vector<std::vector<std::byte>> gathered{};  // all_gather: by rank
   bool finite = true;  // all_reduce: no element of the result is infinite or not a number
+  TermSum term_sum{};  // all_reduce that keeps the terms: what makes the result of them
 };
 
 class Work {

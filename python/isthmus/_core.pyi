@@ -1,10 +1,60 @@
 """The native core, as Python sees it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+# Not a module of its own at run time: this file would be too long.
+from isthmus._core_testing import (
+    Executor as Executor,
+)
+from isthmus._core_testing import (
+    SimActor as SimActor,
+)
+from isthmus._core_testing import (
+    SimChannel as SimChannel,
+)
+from isthmus._core_testing import (
+    SimListener as SimListener,
+)
+from isthmus._core_testing import (
+    SimNet as SimNet,
+)
+from isthmus._core_testing import (
+    SimStream as SimStream,
+)
+from isthmus._core_testing import (
+    Slice as Slice,
+)
+from isthmus._core_testing import (
+    check_schedule as check_schedule,
+)
+from isthmus._core_testing import (
+    choose as choose,
+)
+from isthmus._core_testing import (
+    crc32c as crc32c,
+)
+from isthmus._core_testing import (
+    frame_header as frame_header,
+)
+from isthmus._core_testing import (
+    mesh_frame as mesh_frame,
+)
+from isthmus._core_testing import (
+    mesh_payload_decodes as mesh_payload_decodes,
+)
+from isthmus._core_testing import (
+    parse_frame_header as parse_frame_header,
+)
+from isthmus._core_testing import (
+    schedule as schedule,
+)
+from isthmus._core_testing import (
+    sim_join as sim_join,
+)
 
 __version__: str
 
@@ -24,6 +74,9 @@ class Work:
         """Returns when done; raises the operation's error; Timeout after `timeout` seconds (the
         operation goes on).
         Lets signals through."""
+    @property
+    def term_sum(self) -> tuple[list[float], float]:
+        """Of an exchange with terms, once it is done: their weights, and the divisor."""
     def gathered(self) -> list[bytes]:
         """What all_gather brought, by rank."""
     def notify(self) -> None:
@@ -61,18 +114,25 @@ class Session:
     def exchange(
         self,
         wire: Any,
-        out: NDArray[np.float32],
+        out: Any,
         *,
         segments: Sequence[tuple[str, str, int]],
         mean: bool,
         weight: float,
         schedule: str,
         layout: int,
+        terms: bool = False,
     ) -> Work:
         """All-reduce. `segments`: (codec up, codec down, elements) of each. `wire`: C-contiguous
         buffer of their wires, each at its segment_offsets() (for one "f32" segment it may be `out`
-        itself). `out` is written once, when the work is done well; until then both stay alive and
-        untouched. `layout` is compared between sites."""
+        itself). `out`: float32 for the result, or (`terms`) bytes as terms() says; written once,
+        when the work is done well; until then both stay alive and untouched. `layout` is compared
+        between sites."""
+    def terms(
+        self, segments: Sequence[tuple[str, str, int]], *, schedule: str
+    ) -> tuple[int, int, list[tuple[str, str, int]]]:
+        """The wires that a result is made of: how many, bytes from one to the next, and their
+        segments, of which the first codec counts."""
     def broadcast(self, data: Any, *, root: int) -> Work:
         """Every site's writable C-contiguous buffer becomes the root's bytes. Sizes must agree."""
     def all_gather(self, data: bytes) -> Work:
@@ -154,98 +214,6 @@ def pieces(codec: str, elements: int, begin: int, count: int) -> list[tuple[int,
 
 def codec_table() -> list[dict[str, Any]]:
     """name, id, variant, block, granule, recodable, identity, feedback, dithers of each."""
-
-# For tests.
-
-def sim_join(
-    *,
-    sites: list[dict[str, Any]],
-    strangers: list[dict[str, Any]],
-    coordinators: list[tuple[float, float]],
-    impostor: bytes | None,
-    end: float,
-    seed: int,
-) -> dict[str, Any]:
-    """Sites join in the simulator; coordinators live from each first to its second time, in
-    seconds.
-    """
-
-def mesh_payload_decodes(*, kind: str, payload: bytes) -> bool | str:
-    """Whether a decoded "join" or "roster" encodes to the same bytes; a "refuse"'s text.
-    ValueError: not valid.
-    """
-
-def mesh_frame(*, kind: int, payload: bytes) -> bytes: ...
-
-# For the tests of csrc/net: the simulator, actors written in Python, and frames.
-
-class SimActor:
-    def step(self, now_ns: int) -> int:
-        """Override: does all that can be done now; returns when to come back."""
-
-class SimStream:
-    def write(self, data: bytes) -> int: ...
-    def read(self, most: int) -> bytes: ...
-    def can_read(self) -> bool: ...
-    def can_write(self) -> bool: ...
-    def connected(self) -> bool: ...
-    def shut_write(self) -> None: ...
-    def peer_address(self) -> str: ...
-    def retransmits(self) -> int: ...
-
-class SimListener:
-    def accept(self) -> SimStream | None: ...
-    def address(self) -> str: ...
-
-class SimNet:
-    """csrc/net/sim.hpp."""
-
-    def __init__(self, **settings: Any) -> None: ...
-    @property
-    def now_ns(self) -> int: ...
-    def connect(self, site: int, address: str) -> SimStream: ...
-    def listen(self, site: int, address: str) -> SimListener: ...
-    def add(self, site: int, actor: SimActor) -> None: ...
-    def run_until(self, done: Callable[[], bool], limit_ns: int) -> str:
-        """ "reached", "out_of_time", "stuck" or "livelock"."""
-    def at(self, when_ns: int, call: Callable[[], object]) -> None: ...
-    def set_rates(self, site: int, up_bits_per_s: int, down_bits_per_s: int) -> None: ...
-    def set_path(
-        self, site: int, peer: int, latency_ns: int, jitter_ns: int, loss: float
-    ) -> None: ...
-    def set_not_dialable(self, site: int, refuse: bool) -> None: ...
-    def kill(self, site: int) -> None: ...
-    def revive(self, site: int) -> None: ...
-    def freeze(self, site: int, for_ns: int) -> None: ...
-    def cut(self, site: int, peer: int, for_ns: int) -> None: ...
-    def cut_off(self, site: int, for_ns: int) -> None: ...
-    def heal(self, site: int, peer: int) -> None: ...
-    def slow(self, site: int, factor: int, for_ns: int) -> None: ...
-    def clog(self, site: int, peer: int, for_ns: int) -> bool: ...
-    def truncate(self, site: int, peer: int) -> bool: ...
-    def corrupt(self, site: int, peer: int, header: bool) -> bool: ...
-    def tamper(self, site: int, tamper: Callable[[bytes], bytes]) -> None: ...
-    def storm(
-        self, *, faults: list[str], count: int, from_ns: int, until_ns: int, longest_ns: int
-    ) -> list[str]: ...
-    def trace_hash(self) -> int: ...
-    def log(self) -> list[str]: ...
-
-class SimChannel:
-    """Takes the stream over."""
-
-    def __init__(self, stream: SimStream) -> None: ...
-    def send(self, fields: dict[str, int], payload: bytes) -> None: ...
-    def flush(self) -> None: ...
-    def flushed(self) -> bool: ...
-    def receive(self, max_payload: int) -> tuple[dict[str, int], bytes] | None: ...
-    def between_frames(self) -> bool: ...
-    def bytes_sent(self) -> int: ...
-    def bytes_received(self) -> int: ...
-
-def frame_header(**fields: int) -> bytes: ...
-def parse_frame_header(header: bytes) -> dict[str, int]: ...
-def crc32c(data: bytes) -> int: ...
 
 class WanSite:
     """One emulated site: its TUN device's descriptor, its IPv4 address as a number.
@@ -339,60 +307,6 @@ def codec_table_hash() -> int:
 
 def codec_implementations() -> list[str]:
     """What this processor can run, plainest first."""
-
-def schedule(
-    algorithm: str, *, rank: int, world: int, elements: int, block: int, root: int = 0
-) -> dict[str, list[dict[str, Any]]]:
-    """One rank's part in a collective: its sends, receives and sums, spans as (begin, count)."""
-
-def choose(world: int, segments: Sequence[tuple[str, str, int]]) -> str:
-    """The schedule that "auto" stands for."""
-
-def check_schedule(algorithm: str, *, segments: Sequence[tuple[str, str, int]]) -> None:
-    """ValueError, with the reason, where the codecs cannot take the schedule."""
-
-class Slice:
-    """A slice on its way out."""
-
-    @property
-    def transfer(self) -> int: ...
-    @property
-    def offset(self) -> int: ...
-    def wire(self) -> bytes:
-        """Its bytes, copied now. Not after sent()."""
-
-class Executor:
-    """One rank's part in a collective, driven by hand: for tests. ValueError for whatever a peer
-    may not do.
-    """
-
-    def __init__(
-        self,
-        algorithm: str,
-        *,
-        rank: int,
-        world: int,
-        wire: bytes,
-        segments: Sequence[tuple[str, str, int]],
-        weights: Sequence[float],
-        mean: bool,
-        slice_elements: int,
-        root: int = 0,
-    ) -> None: ...
-    def start(self) -> None: ...
-    def next(self, peer: int) -> Slice | None: ...
-    def has_next(self, peer: int) -> bool: ...
-    def sent(self, slice: Slice) -> None: ...
-    def place(self, peer: int, transfer: int, offset: int, bytes: int) -> memoryview:
-        """Where to write the slice. Alive as long as the executor."""
-    def arrived(self, peer: int, transfer: int, offset: int) -> None: ...
-    def output_ready(self) -> bool: ...
-    def output_finite(self) -> bool: ...
-    def input_free(self) -> bool: ...
-    def finished(self) -> bool: ...
-    def waits_for(self, peer: int) -> bool: ...
-    def output(self) -> NDArray[np.float32]:
-        """A copy of the output as it stands."""
 
 # For `python -m isthmus.simulation` and its tests: whole sites in the simulator.
 

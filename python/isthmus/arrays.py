@@ -87,28 +87,29 @@ Floats = NDArray[np.float32] | Tensor
 class Staged:
     """A gradient, its values as float32, and host memory for the mean that comes back.
 
-    All three may be the same memory.
+    All three may be the same memory. host: None where the values stay on a device, and the mean is
+    made there.
     """
 
     gradient: Tensor
     values: Floats
-    host: NDArray[np.float32]
+    host: NDArray[np.float32] | None
 
 
-def stage(gradient: Tensor, *, encode_on_device: bool) -> Staged:
+def stage(gradient: Tensor, *, on_device: bool) -> Staged:
     """A flat, dense floating-point gradient as float32, where it is to be encoded.
 
-    encode_on_device: leave values of a GPU there. Otherwise this waits for the current stream, so
-    it belongs in a thread that may wait. The GPU branch has not been run on a device yet.
+    on_device: where it is. Otherwise in host memory, and this waits for the current stream, so it
+    belongs in a thread that may wait. The GPU branch has not been run on a device yet.
     """
     torch = sys.modules["torch"]
     flat = gradient.detach()
+    if on_device:
+        return Staged(flat, to_float32(flat), None)
     if flat.device.type == "cpu":
         values = flat.to(torch.float32).numpy()
         return Staged(flat, values, values)
     host = torch.empty(flat.numel(), dtype=torch.float32, pin_memory=True)
-    if encode_on_device:
-        return Staged(flat, flat.to(torch.float32), host.numpy())
     copy_to_host(flat.to(torch.float32), host)
     return Staged(flat, host.numpy(), host.numpy())
 
@@ -119,6 +120,34 @@ def copy_to_host(source: Tensor, host: Tensor) -> None:
     host.copy_(source, non_blocking=True)
     if source.device.type == "cuda":
         torch.cuda.current_stream(source.device).synchronize()
+
+
+def to_float32(x: Tensor) -> Tensor:
+    """`x` itself if it is that."""
+    return x.to(sys.modules["torch"].float32)
+
+
+def pinned_bytes(count: int) -> Tensor:
+    """Host memory, from torch's own pool; pinned where there is a GPU."""
+    torch = sys.modules["torch"]
+    made: Tensor = torch.empty(count, dtype=torch.uint8, pin_memory=torch.cuda.is_available())
+    return made
+
+
+def to_device(x: Tensor, device: Any) -> Tensor:
+    """Begin to copy pinned memory to a device, on its current stream."""
+    return x.to(device, non_blocking=True)
+
+
+def divide(x: Tensor, divisor: float) -> None:
+    """x /= divisor in float32. By a number of Python's, torch multiplies by the inverse on GPUs."""
+    torch = sys.modules["torch"]
+    x.div_(torch.full((), divisor, dtype=torch.float32, device=x.device))
+
+
+def all_finite(x: Tensor) -> bool:
+    """Waits for the current stream."""
+    return bool(sys.modules["torch"].isfinite(x).all())
 
 
 def can_encode_on(device: Any) -> bool:

@@ -1,7 +1,8 @@
 """Doors are types: what one stage hands to the next.
 
 `noise` (or the explicit `without_privacy`) is the only maker of Released, `encode` takes only
-Released and is the only maker of Wire, `exchange` takes only Wire. A test greps for that.
+Released and is the only maker of Wire, `exchange` takes only Wire. A test greps for that. On the
+way back `decode` takes a Mean, or the Parts of one.
 """
 
 from dataclasses import dataclass
@@ -9,8 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.arrays import Floats
+from isthmus.arrays import Floats, Tensor
 from isthmus.packing import Packing
+from isthmus.terms import Terms, TermSum
 
 
 @dataclass(frozen=True)
@@ -36,3 +38,20 @@ class Wire:
     packing: Packing
     data: NDArray[np.uint8] | NDArray[np.float32]
     layout: int
+
+
+@dataclass(frozen=True)
+class Mean:
+    """Of all sites, in host memory."""
+
+    values: NDArray[np.float32]
+    finite: bool
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a device makes the mean of: wires in host memory, and the rule."""
+
+    terms: Terms
+    wires: Tensor  # bytes, pinned where there is a GPU
+    rule: TermSum

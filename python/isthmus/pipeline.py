@@ -5,8 +5,8 @@ bucket > clip > noise > encode > exchange > decode > bucket
 
 from dataclasses import dataclass
 
-from isthmus.arrays import Staged
-from isthmus.doors import Bucket
+from isthmus.arrays import Staged, Tensor, pinned_bytes
+from isthmus.doors import Bucket, Mean, Parts
 from isthmus.packing import Packing
 from isthmus.session import Session, Work
 from isthmus.stages.clip import clip
@@ -14,6 +14,16 @@ from isthmus.stages.decode import decode
 from isthmus.stages.encode import Draw, Memory, encode
 from isthmus.stages.exchange import exchange
 from isthmus.stages.noise import without_privacy
+from isthmus.terms import Terms
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """A bucket on its way. terms: what comes back, and where; None: the mean, to staged.host."""
+
+    staged: Staged
+    work: Work
+    terms: tuple[Terms, Tensor] | None
 
 
 @dataclass(frozen=True)
@@ -26,14 +36,23 @@ class Pipeline:
 
     def begin(
         self, staged: Staged, layout: int, packing: Packing, memory: Memory | None, draw: Draw
-    ) -> Work:
-        """Send; the staged host memory holds the mean of all sites when the work is done well."""
+    ) -> Crossing:
         bucket = Bucket(staged.values, layout)
         if self.clip_norm is not None:
             bucket = clip(bucket, self.clip_norm)
         wire = encode(without_privacy(bucket), packing, memory, draw)
-        return exchange(wire, self.session, staged.host, weight=self.weight)
+        if staged.host is not None:
+            work = exchange(wire, self.session, staged.host, weight=self.weight)
+            return Crossing(staged, work, None)
+        terms = self.session.terms(packing.table)
+        room = pinned_bytes(terms.bytes)
+        work = exchange(wire, self.session, room.numpy(), weight=self.weight, terms=True)
+        return Crossing(staged, work, (terms, room))
 
-    def finish(self, staged: Staged) -> None:
-        """Put the mean back into the gradient. REQUIRES: the work is done well."""
-        decode(staged.host, staged.gradient)
+    def finish(self, crossing: Crossing) -> bool:
+        """Put the mean into the gradient; returns whether it is finite. REQUIRES: done well."""
+        work, staged = crossing.work, crossing.staged
+        if crossing.terms is not None:
+            return decode(Parts(*crossing.terms, work.term_sum), staged.gradient)
+        assert staged.host is not None
+        return decode(Mean(staged.host, work.finite), staged.gradient)

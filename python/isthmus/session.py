@@ -21,6 +21,7 @@ from isthmus import _core, config
 from isthmus.arrays import byte_view, float32_view
 from isthmus.codecs import Codec, parse
 from isthmus.errors import IsthmusError, Refused
+from isthmus.terms import Terms
 from isthmus.work import Completions
 from isthmus.work import Work as Work
 
@@ -118,18 +119,21 @@ class Session:
     def exchange(
         self,
         wire: NDArray[np.uint8] | NDArray[np.float32],
-        out: NDArray[np.float32],
+        out: NDArray[np.float32] | NDArray[np.uint8],
         *,
         segments: Sequence[tuple[str, str, int]],
         op: str,
         weight: float,
         schedule: str,
         layout: int,
+        terms: bool = False,
         result: Any = None,
     ) -> Work:
         """all_reduce for who has encoded already: `wire` in, float32 `out` written when done.
 
         segments: (codec up, codec down, elements) of each, their wires at _core.segment_offsets.
+        terms: `out` is the bytes of self.terms(segments, schedule), and work.term_sum says how the
+        result is made of them; each site may choose for itself.
         """
         self._check_usable()
         if op not in ("mean", "sum"):
@@ -146,8 +150,14 @@ class Session:
             weight=float(weight),
             schedule=schedule,
             layout=layout,
+            terms=terms,
         )
         return self._work(native, out if result is None else result, (wire, out))
+
+    def terms(self, segments: Sequence[tuple[str, str, int]], schedule: str = "auto") -> Terms:
+        """What an exchange of such segments brings to a site that takes the terms."""
+        self._check_usable()
+        return Terms(*self._native.terms(segments, schedule=schedule))
 
     def broadcast(self, x: Any, root: int = 0) -> None:
         """Every site's `x` (array or CPU tensor, any dtype) becomes that of site `root`."""

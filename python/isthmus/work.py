@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from isthmus import _core
 from isthmus.errors import Refused
+from isthmus.terms import TermSum
 
 if TYPE_CHECKING:
     from torch.futures import Future
@@ -43,8 +44,15 @@ class Work:
 
     @property
     def finite(self) -> bool:
-        """Whether the result is there and holds neither NaN nor infinity; the same at all sites."""
+        """Whether the result is there and holds neither NaN nor infinity; the same at all sites.
+
+        Not of one that came in terms: who adds them must look."""
         return self._native.finite
+
+    @property
+    def term_sum(self) -> TermSum:
+        """How the result is made of the terms. Refused: the operation is not done."""
+        return TermSum(*self._native.term_sum)
 
     def done(self) -> bool:
         return self._native.done()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import random
 from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from carrier import Net, assert_all_bits_equal
 from isthmus import _core
 from numpy.typing import NDArray
 
@@ -71,65 +71,6 @@ def inputs_of(world: int, elements: int, seed: int) -> list[Floats]:
     return list(made)
 
 
-class Net:
-    """Carries slices between executors in an order that only the seed knows.
-
-    A slice is handed out, placed, and arrives; between these, other slices have their turn.
-    """
-
-    def __init__(self, executors: list[_core.Executor], seed: int) -> None:
-        self.executors = executors
-        self.random = random.Random(seed)
-        self.unstarted = list(executors)
-        self.out: list[tuple[int, int, _core.Slice]] = []
-        self.placed: list[tuple[int, int, _core.Slice]] = []
-
-    def run(self) -> list[Floats]:
-        """Each executor starts at some moment: slices leave and come before it, too."""
-        self.random.shuffle(self.unstarted)
-        while self.step() or self.unstarted:
-            if self.unstarted and self.random.random() < 0.1:
-                self.unstarted.pop().start()
-        for rank, executor in enumerate(self.executors):
-            assert executor.output_ready() and executor.finished() and executor.input_free()
-            assert not any(executor.waits_for(peer) for peer in range(len(self.executors)))
-            assert not any(executor.has_next(peer) for peer in range(len(self.executors))), rank
-        return [executor.output() for executor in self.executors]
-
-    def step(self) -> bool:
-        world = range(len(self.executors))
-        source, target = self.random.choice(world), self.random.choice(world)
-        moves = [self.place] * bool(self.out) + [self.arrive] * bool(self.placed)
-        if moves and self.random.random() < 0.6:
-            self.random.choice(moves)()
-        elif self.executors[source].has_next(target):
-            self.pull(source, target)
-        elif not moves:
-            ready = [(r, p) for r in world for p in world if self.executors[r].has_next(p)]
-            if not ready:
-                return False
-            self.pull(*self.random.choice(ready))
-        return True
-
-    def pull(self, source: int, target: int) -> None:
-        piece = self.executors[source].next(target)
-        assert piece is not None and not self.executors[source].finished()
-        self.out.append((source, target, piece))
-
-    def place(self) -> None:
-        source, target, piece = self.out.pop(self.random.randrange(len(self.out)))
-        wire = piece.wire()
-        self.executors[source].sent(piece)
-        assert self.executors[target].waits_for(source)
-        memory = self.executors[target].place(source, piece.transfer, piece.offset, len(wire))
-        memory.cast("B")[:] = wire
-        self.placed.append((source, target, piece))
-
-    def arrive(self) -> None:
-        source, target, piece = self.placed.pop(self.random.randrange(len(self.placed)))
-        self.executors[target].arrived(source, piece.transfer, piece.offset)
-
-
 def roster_sum(case: Case) -> Floats:
     """Terms in rank order, every product, sum and quotient rounded to float32."""
     terms = case.decoded()
@@ -142,13 +83,6 @@ def roster_sum(case: Case) -> Floats:
         divisor = np.float32(divisor + weight)
     result: Floats = (total / divisor if case.mean else total).astype(np.float32)
     return result
-
-
-def assert_all_bits_equal(results: list[Floats], expected: Floats | None = None) -> None:
-    reference = results[0] if expected is None else expected
-    for rank, result in enumerate(results):
-        different = np.flatnonzero(result.view(np.uint32) != reference.view(np.uint32))
-        assert different.size == 0, f"rank {rank} differs at {different[:5]}"
 
 
 def uneven(world: int) -> tuple[float, ...]:

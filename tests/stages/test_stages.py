@@ -151,7 +151,7 @@ def test_a_door_has_one_maker(door: str, maker: str) -> None:
     assert makers == [maker]
 
 
-def test_encoding_on_a_device_makes_the_hosts_bytes_and_residuals() -> None:
+def test_a_device_makes_the_hosts_bytes_residuals_and_means() -> None:
     """Triton's interpreter stands for the device; it counts when triton is imported."""
     pytest.importorskip("triton")
     program = Path(__file__).with_name("on_device.py")

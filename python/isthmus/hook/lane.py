@@ -15,7 +15,7 @@ import torch
 import torch.distributed as dist
 from torch.futures import Future
 
-from isthmus.arrays import Staged, stage
+from isthmus.arrays import stage
 from isthmus.errors import InternalError, IsthmusError, PeerLost
 from isthmus.hook.layout import Contents
 from isthmus.hook.meter import Meter
@@ -23,8 +23,7 @@ from isthmus.hook.residuals import Residuals
 from isthmus.hook.site import Site
 from isthmus.hook.steps import Step, Steps
 from isthmus.packing import EXACT, pack
-from isthmus.pipeline import Pipeline
-from isthmus.session import Work
+from isthmus.pipeline import Crossing, Pipeline
 from isthmus.stages.encode import Draw
 
 _exit_seconds = 10.0
@@ -40,8 +39,8 @@ class _Item:
     future: "Future[torch.Tensor]"
     reducing: dist.Work | None = None
     computed: torch.cuda.Event | None = None
-    staged: Staged | None = None
-    work: Work | None = None
+    crossing: Crossing | None = None
+    finite: bool = False
     error: IsthmusError | None = None
 
 
@@ -115,9 +114,7 @@ class Lane:
             self._reducing.put(item)
             return future
         try:
-            self._begin(item)
-            assert item.work is not None
-            item.work.when_done(lambda work: self._arrive(item))
+            self._begin(item).work.when_done(lambda work: self._arrive(item))
         except Exception as error:
             self._complete(item, error)
         return future
@@ -130,7 +127,7 @@ class Lane:
             for thread in self._threads:
                 thread.join(_exit_seconds)
 
-    def _begin(self, item: _Item) -> None:
+    def _begin(self, item: _Item) -> Crossing:
         if self.failure is not None:
             raise self.failure
         assert self._pipeline is not None and self._residuals is not None
@@ -138,17 +135,19 @@ class Lane:
         if item.step is None:
             packing, memory = pack([(EXACT, item.flat.numel())]), None
             draw = Draw(key, 0, 0)  # rounds nothing, draws nothing
-            item.staged = stage(item.flat, encode_on_device=False)
+            staged = stage(item.flat, on_device=False)
         else:
             packing, memory = self._residuals.memory_for(item.contents)
             draw = Draw(key, item.step.number % 2**32, item.place)
-            item.staged = stage(item.flat, encode_on_device=self._residuals.on_device)
-        item.work = self._pipeline.begin(item.staged, item.contents.hash, packing, memory, draw)
+            staged = stage(item.flat, on_device=self._residuals.on_device)
+        crossing = self._pipeline.begin(staged, item.contents.hash, packing, memory, draw)
+        item.crossing = crossing
+        return crossing
 
     def _finish(self, item: _Item) -> None:
-        assert item.work is not None and item.staged is not None and self._pipeline is not None
-        item.work.wait()
-        self._pipeline.finish(item.staged)
+        assert item.crossing is not None and self._pipeline is not None
+        item.crossing.work.wait()
+        item.finite = self._pipeline.finish(item.crossing)
 
     def _arrive(self, item: _Item) -> None:
         try:
@@ -167,8 +166,7 @@ class Lane:
         if error is not None:
             self.fail(error)
         if item.step is not None:
-            finite = item.work is not None and item.work.finite
-            self._steps.finish(item.step, well=error is None and finite)
+            self._steps.finish(item.step, well=error is None and item.finite)
         self._meter.result()
         item.future.set_result(item.gradient)
 

@@ -22,11 +22,16 @@ class _Bucket:
     """One bucket's memory: flat tensors in the bucket's order, one for each segment."""
 
     def __init__(
-        self, packing: Packing, parts: Mapping[int, tuple[int, slice]], device: torch.device
+        self,
+        packing: Packing,
+        parts: Mapping[int, tuple[int, slice]],
+        device: torch.device,
+        *,
+        on_device: bool,
     ) -> None:
         self.packing = packing
         self.parts = parts  # parameter: its segment, and where it lies in that
-        size = 0 if packing.exact and device == _host else packing.offsets[-1]
+        size = 0 if packing.exact and not on_device else packing.offsets[-1]
         self.wire = zeros(size, "uint8", device)
         self.host = self.wire if device == _host else zeros(size, "uint8", _host, pinned=True)
         self.now = tuple(_zeros(s.way, s.elements, device) for s in packing.segments)
@@ -54,12 +59,9 @@ class Residuals:
         self._loaded: dict[int, torch.Tensor] = {}
         self._touched: list[_Bucket] = []
         device = layout.parameters[0].device
-        self._device = device if can_encode_on(device) else _host
-
-    @property
-    def on_device(self) -> bool:
-        """Whether buckets are encoded on the gradients' device."""
-        return self._device != _host
+        self.on_device = can_encode_on(device)
+        """Whether buckets are encoded, and their mean is made, on the gradients' device."""
+        self._device = device if self.on_device else _host
 
     def memory_for(self, contents: Contents) -> tuple[Packing, Memory]:
         """How a bucket travels, and the memory for it. Once a step and bucket."""
@@ -112,7 +114,8 @@ class Residuals:
         places = contents.parameters
         sizes = [self._layout.parameters[i].numel() for i in places]
         packing = pack([(self._ways[i], size) for i, size in zip(places, sizes, strict=True)])
-        bucket = _Bucket(packing, _parts(packing, places, sizes), self._device)
+        parts = _parts(packing, places, sizes)
+        bucket = _Bucket(packing, parts, self._device, on_device=self.on_device)
         for i in places:
             into, old = bucket.residual(i), self._current(i)
             if into is not None and old is not None:

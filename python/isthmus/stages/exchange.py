@@ -8,11 +8,21 @@ from isthmus.errors import Refused
 from isthmus.session import Session, Work
 
 
-def exchange(wire: Wire, session: Session, out: NDArray[np.float32], *, weight: float) -> Work:
-    """Begin the weighted mean over all sites into `out`, which is written when the work is done."""
+def exchange(
+    wire: Wire,
+    session: Session,
+    out: NDArray[np.float32] | NDArray[np.uint8],
+    *,
+    weight: float,
+    terms: bool = False,
+) -> Work:
+    """Begin the weighted mean over all sites into `out`, which is written when the work is done.
+
+    terms: `out` takes session.terms of the wire's packing instead.
+    """
     if not isinstance(wire, Wire):
         raise Refused(f"exchange takes Wire, not {type(wire).__name__}: encode first")
-    if out.size != wire.packing.elements:
+    if not terms and out.size != wire.packing.elements:
         raise Refused(f"exchange of {wire.packing.elements} elements into {out.size}")
     return session.exchange(
         wire.data,
@@ -22,4 +32,5 @@ def exchange(wire: Wire, session: Session, out: NDArray[np.float32], *, weight: 
         weight=weight,
         schedule="auto",
         layout=wire.layout,
+        terms=terms,
     )
