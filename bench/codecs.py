@@ -4,10 +4,12 @@
 
 One JSON line for each codec, implementation and operation, then a table. All buffers are warm;
 memcpy copies as many bytes as the elements have and is timed before and after each row: the better
-one counts. `torch` rows are the same arithmetic as a chain of eager torch calls on one thread, the
-nearest that a user has without isthmus. error: |decoded - x| / |x| of standard normal values;
+one counts. owner: two wires summed, halved and encoded, which a rank does to its share. The rows of
+torch (a chain of eager calls), bitsandbytes and torchao, on one thread, are what a user has without
+isthmus; they are there if they are installed, and `to best` is the ratio to the best of them.
+error: |decoded - x| / |x| of standard normal values;
 contraction: |residual| / |x| after 100 steps of feedback. --save writes
-bench/results/codecs.jsonl and docs/codecs.svg.
+bench/results/codecs.jsonl, in which other processors' rows stay, and docs/codecs.svg.
 """
 
 from __future__ import annotations
@@ -16,17 +18,25 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from codec_peers import Action, peers
 from isthmus import _core
 from results import FOLDER, machine
 
-Action = Callable[[], object]
 PLACE = (1, 2, 3, 4)  # of stochastic rounding
+OWNER_TERMS = 2
 NOISE = (0.5, 1.0, *PLACE)  # factor and spread
+
+
+def zeros(elements: int, dtype: Any = np.float32) -> Any:
+    """Aligned to 64 bytes, as torch's memory is."""
+    width = np.dtype(dtype).itemsize
+    memory = np.zeros(elements * width + 64, np.uint8)
+    begin = -memory.ctypes.data % 64
+    return memory[begin : begin + elements * width].view(dtype)
 
 
 def best_seconds(action: Action, repeats: int) -> float:
@@ -44,21 +54,28 @@ def actions(row: dict[str, Any], implementation: str, x: Any) -> dict[str, Actio
     """Each operation of a codec on `x`, without an allocation."""
     codec = row["name"]
     wire = _core.encode(codec, x)
-    out = np.zeros_like(x)
+    out = zeros(x.size)
 
     def encode(**options: Any) -> Action:
         return lambda: _core.encode(codec, x, out=wire, implementation=implementation, **options)
 
     found = {"encode": encode()}
     if row["feedback"]:
-        now, left = np.zeros_like(x), np.zeros_like(x)
-        half, next_half = (np.zeros(x.size, np.uint16) for _ in range(2))
+        now, left = zeros(x.size), zeros(x.size)
+        half, next_half = (zeros(x.size, np.uint16) for _ in range(2))
         found["encode, residual"] = encode(residual=now, next_residual=left)
         found["encode, bf16 residual"] = encode(residual=half, next_residual=next_half)
         found["clip, noise, encode"] = encode(residual=now, next_residual=left, noise=NOISE)
     if row["dithers"]:
         found["encode, stochastic"] = encode(dither=PLACE)
     how = {"implementation": implementation}
+    if row["recodable"]:
+        down = "int8" if codec in ("int8", "int4", "int2", "sign") else codec
+        total, wires = zeros(x.size), [wire] * OWNER_TERMS
+        room = np.zeros(_core.wire_size(down, x.size), np.uint8)
+        found["owner"] = lambda: _core.sum_wires(
+            codec, wires, total, divisor=OWNER_TERMS, down=down, out=room, **how
+        )
     return found | {
         "decode": lambda: _core.decode(codec, wire, x.size, out=out, **how),
         "decode_add": lambda: _core.decode_add(codec, wire, 0.25, out, **how),
@@ -67,48 +84,11 @@ def actions(row: dict[str, Any], implementation: str, x: Any) -> dict[str, Actio
 
 def noise_actions(implementation: str, x: Any) -> dict[str, Action]:
     """Clip and noise by themselves; the sum of squares has one implementation."""
-    out, how = np.zeros_like(x), {"implementation": implementation}
+    out, how = zeros(x.size), {"implementation": implementation}
     return {
         "sum of squares": lambda: _core.sum_of_squares(x),
         "clip and noise": lambda: _core.clip_noise(x, NOISE, out=out, **how),
     }
-
-
-def torch_actions(x: Any) -> Iterator[tuple[str, str, Action]]:
-    """(codec, operation, action) by eager torch, as a user would write it."""
-    import torch
-
-    torch.set_num_threads(1)
-    values = torch.from_numpy(x)
-    residual = torch.zeros_like(values)
-    yield "bf16", "encode", lambda: values.to(torch.bfloat16)
-
-    def integers(limit: int, fed: bool) -> None:
-        p = values + residual if fed else values
-        blocks = p.view(-1, 128)
-        scale = blocks.abs().amax(1, keepdim=True) / limit
-        codes = (blocks / scale.clamp_min(1e-30)).round_().to(torch.int8)
-        if limit == 7:
-            flat = codes.view(-1)
-            (flat[0::2] & 15) | (flat[1::2] << 4)
-        if fed:
-            torch.sub(blocks, codes * scale, out=residual.view(-1, 128))
-
-    yield "int8", "encode", lambda: integers(127, False)
-    yield "int4", "encode", lambda: integers(7, False)
-    yield "int4", "encode, residual", lambda: integers(7, True)
-
-    def largest(fed: bool) -> None:
-        p = values + residual if fed else values
-        blocks = p.view(-1, 4096)
-        places = blocks.abs().topk(64, dim=1, sorted=False).indices
-        kept = blocks.gather(1, places)
-        if fed:
-            residual.copy_(p)
-            residual.view(-1, 4096).scatter_(1, places, kept - kept.sign() * kept.abs().mean())
-
-    yield "topk", "encode", lambda: largest(False)
-    yield "topk", "encode, residual", lambda: largest(True)
 
 
 def contraction(codec: str, steps: int = 100) -> float:
@@ -146,8 +126,8 @@ def wanted(names: list[str] | None) -> list[dict[str, Any]]:
 
 def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
     """One row an operation."""
-    x = np.random.default_rng(0).standard_normal(options.elements, dtype=np.float32)
-    copy = np.zeros_like(x)
+    x, copy = zeros(options.elements), zeros(options.elements)
+    x[:] = np.random.default_rng(0).standard_normal(x.size, dtype=np.float32)
 
     def memcpy() -> float:
         return float(x.nbytes / best_seconds(lambda: np.copyto(copy, x), options.repeats) / 1e9)
@@ -176,25 +156,25 @@ def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
     for implementation in _core.codec_implementations():
         for operation, action in noise_actions(implementation, x).items():
             rows.append(timed("dp", implementation, operation, action))
-    for codec, operation, action in torch_actions(x):
+    for library, codec, operation, action in peers(x):
         if codec in names:
-            rows.append(timed(codec, "torch", operation, action))
+            rows.append(timed(codec, library, operation, action))
     return rows
 
 
 def show(rows: list[dict[str, Any]]) -> None:
-    head = ("codec", "code", "operation", "GB/s", "of memcpy", "to torch", "bits", "error")
-    print("{:9}{:10}{:22}{:>7}{:>11}{:>9}{:>8}{:>8}".format(*head))
-    eager = {
-        (row["codec"], row["operation"]): row["of_memcpy"]
-        for row in rows
-        if row["implementation"] == "torch"
-    }
+    head = ("codec", "code", "operation", "GB/s", "of memcpy", "to best", "bits", "error")
+    print("{:9}{:13}{:22}{:>7}{:>11}{:>9}{:>8}{:>8}".format(*head))
+    best: dict[tuple[str, str], float] = {}
     for row in rows:
-        theirs = eager.get((row["codec"], row["operation"]))
+        if row["implementation"] not in _core.codec_implementations():
+            key = row["codec"], row["operation"]
+            best[key] = max(best.get(key, 0), row["of_memcpy"])
+    for row in rows:
+        theirs = best.get((row["codec"], row["operation"]))
         ratio = f"{row['of_memcpy'] / theirs:.1f}" if theirs else ""
         print(
-            f"{row['codec']:9}{row['implementation']:10}{row['operation']:22}{row['gb_per_s']:7.2f}"
+            f"{row['codec']:9}{row['implementation']:13}{row['operation']:22}{row['gb_per_s']:7.2f}"
             f"{row['of_memcpy']:11.3f}{ratio:>9}{row.get('bits', ''):>8}{row.get('error', ''):>8}"
         )
 
@@ -241,7 +221,13 @@ def main() -> int:
     show(rows)
     lines = "".join(json.dumps(about | row) + "\n" for row in rows)
     if options.save:
-        (FOLDER / "codecs.jsonl").write_text(lines)
+        path = FOLDER / "codecs.jsonl"
+        others = [
+            line
+            for line in path.read_text().splitlines(keepends=True)
+            if json.loads(line)["processor"] != about["processor"]
+        ]
+        path.write_text("".join(others) + lines)
         plot(rows, FOLDER.parents[1] / "docs" / "codecs.svg")
     else:
         print(lines, file=sys.stderr, end="")

@@ -8,6 +8,7 @@
 
 #include <array>
 #include <cstdint>
+#include <list>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -16,6 +17,7 @@
 
 #include "bind/floats.hpp"
 #include "bind/module.hpp"
+#include "collective/accumulate.hpp"
 
 namespace isthmus {
 namespace {
@@ -215,6 +217,39 @@ void decode_add(const std::string& name, const py::object& wire, float weight, p
   check_form(codec, well_formed);
 }
 
+// What the owner of a share does with the wires of all.
+void sum_wires(const std::string& up, const py::list& wires, py::array total, float divisor,
+               const std::string& down, py::array out, const OptionalName& implementation) {
+  const Codec& codec = named(up, implementation);
+  const Codec& encoder = named(down, implementation);
+  check_floats(total, "total");
+  check_writeable(total, "total");
+  check_bytes(out, "out");
+  check_writeable(out, "out");
+  if (wires.empty()) throw py::value_error("there is no wire to sum");
+  const auto elements = static_cast<std::uint64_t>(total.size());
+  check_wire(encoder, static_cast<std::uint64_t>(out.size()), elements);
+  std::list<Bytes> held;
+  std::vector<Addend> addends;
+  for (const py::handle& wire : wires) {
+    const Bytes& bytes = held.emplace_back(py::reinterpret_borrow<py::object>(wire));
+    check_wire(codec, bytes.get().size(), elements);
+    check_form(codec, codecs::valid(codec, bytes.get(), elements));
+    addends.push_back({.wire = bytes.get(), .weight = 1});
+  }
+  const Accumulation work{
+      .codec = &codec,
+      .addends = addends,
+      .begins = true,
+      .divisor = divisor,
+      .encode_with = &encoder,
+      .wire = {static_cast<std::byte*>(out.mutable_data()), static_cast<std::size_t>(out.size())},
+      .as_decoded = true};
+  const std::span<float> sum = writeable_floats(total);
+  const py::gil_scoped_release released;
+  accumulate(work, sum);
+}
+
 using Ranges = std::vector<std::pair<std::uint64_t, std::uint64_t>>;
 
 Ranges pieces(const std::string& name, std::uint64_t elements, std::uint64_t begin,
@@ -265,6 +300,8 @@ void register_codec(py::module_& m) {
         "implementation"_a = none);
   m.def("decode_add", &decode_add, "codec"_a, "wire"_a, "weight"_a, "total"_a, py::kw_only(),
         "implementation"_a = none);
+  m.def("sum_wires", &sum_wires, "up"_a, "wires"_a, "total"_a, py::kw_only(), "divisor"_a, "down"_a,
+        "out"_a, "implementation"_a = none);
   m.def(
       "wire_size",
       [](const std::string& codec, std::uint64_t elements) {

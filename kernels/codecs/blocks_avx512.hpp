@@ -56,19 +56,31 @@ template <class Mode>
   return p;
 }
 
-// The next residuals.
+// The next residuals, past the caches where their place allows: they are read again a step later,
+// and a line that is written whole need not be fetched. settle() must follow the last of them.
 template <class Mode>
 [[ISTHMUS_AVX512_INLINE]] inline void keep(const Streams& from, std::size_t begin,
                                            const Block& left) {
-  for (int i = 0; i < 8; ++i) {
-    const std::size_t at = begin + static_cast<std::size_t>(16 * i);
-    if constexpr (Mode::feedback == FeedbackMode::f32 ||
-                  Mode::feedback == FeedbackMode::first_f32) {
-      _mm512_storeu_ps(from.next + 4 * at, left.part[i]);
+  constexpr bool wide =
+      Mode::feedback == FeedbackMode::f32 || Mode::feedback == FeedbackMode::first_f32;
+  const bool aligned = std::bit_cast<std::uintptr_t>(from.next) % 64 == 0;
+  for (std::size_t i = 0; i < 8; ++i) {
+    const std::size_t at = begin + 16 * i;
+    if constexpr (wide) {
+      auto* const to = reinterpret_cast<float*>(from.next + 4 * at);
+      aligned ? _mm512_stream_ps(to, left.part[i]) : _mm512_storeu_ps(to, left.part[i]);
     } else if constexpr (Mode::feedback != FeedbackMode::none) {
-      _mm256_storeu_si256(reinterpret_cast<__m256i*>(from.next + 2 * at), narrowed(left.part[i]));
+      auto* const to = reinterpret_cast<__m256i*>(from.next + 2 * at);
+      const __m256i half = narrowed(left.part[i]);
+      aligned ? _mm256_stream_si256(to, half) : _mm256_storeu_si256(to, half);
     }
   }
+}
+
+// What keep() wrote stands for other threads too.
+template <class Mode>
+void settle() {
+  if constexpr (Mode::feedback != FeedbackMode::none) _mm_sfence();
 }
 
 // The largest magnitude.

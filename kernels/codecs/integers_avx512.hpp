@@ -149,6 +149,7 @@ struct Encoder {
   template <class Mode>
   static void run(const Source& from, Extent extent, const Wire& to) {
     encode_blocks<limit, Mode>(from, extent.blocks, to);
+    avx512::settle<Mode>();
   }
 };
 

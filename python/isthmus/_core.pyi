@@ -192,6 +192,19 @@ def decode_add(
     """total += weight * decoded, each product and each sum rounded to float32. After a ValueError
     for a malformed wire, `total` may hold part of it."""
 
+def sum_wires(
+    up: str,
+    wires: list[Any],
+    total: NDArray[np.float32],
+    *,
+    divisor: float,
+    down: str,
+    out: NDArray[np.uint8],
+    implementation: str | None = None,
+) -> None:
+    """What the owner of a share does: `out` becomes the wire, as `down`, of the sum of wires over
+    `divisor`, and `total` what that decodes to."""
+
 def sum_of_squares(x: NDArray[np.float32]) -> float:
     """In float64, in the order that all implementations keep."""
 

@@ -138,3 +138,32 @@ def test_an_f32_wire_may_be_decoded_where_it_lies(implementation):
     before = x.tobytes()
     _core.decode("f32", x.view(np.uint8), x.size, out=x, implementation=implementation)
     assert x.tobytes() == before
+
+
+@BY_CODE
+@pytest.mark.parametrize(("up", "down"), [("int4", "int8"), ("sign", "bf16"), ("topk", "f32")])
+@pytest.mark.parametrize("divisor", [1.0, 3.0, 4.0])
+def test_an_owners_step_is_its_parts_one_after_another(up, down, divisor, implementation):
+    xs = np.random.default_rng(9).standard_normal((3, 9001)).astype(np.float32)
+    wires = [_core.encode(up, x) for x in xs]
+    plain = codecs.reference(up)
+    total = sum((plain.decode(wire, 9001) for wire in wires[1:]), plain.decode(wires[0], 9001))
+    expected = codecs.reference(down).encode((total / np.float32(divisor)).astype(np.float32))
+    made, out = np.zeros(9001, np.float32), np.ones(expected.nbytes, np.uint8)
+    how = {"divisor": divisor, "down": down, "out": out, "implementation": implementation}
+    _core.sum_wires(up, wires, made, **how)
+    assert out.tobytes() == expected.tobytes()
+    assert made.tobytes() == codecs.reference(down).decode(expected, 9001).tobytes()
+
+
+def test_an_owners_step_takes_wires_of_the_totals_length_only():
+    total, wire = np.zeros(256, np.float32), _core.encode("int8", np.zeros(256, np.float32))
+    how = {"divisor": 1.0, "down": "int8", "out": np.zeros_like(wire)}
+    for wires, problem in [([], "no wire"), ([wire[:-1]], "has 272 bytes, not 271")]:
+        with pytest.raises(ValueError, match=problem):
+            _core.sum_wires("int8", wires, total, **how)
+    wire[1] = 0xFF
+    with pytest.raises(ValueError, match="malformed int8 wire"):
+        _core.sum_wires("int8", [wire], total, **how)
+    with pytest.raises(ValueError, match="not 4"):
+        _core.sum_wires("int8", [wire], total, **how | {"out": np.zeros(4, np.uint8)})

@@ -74,12 +74,17 @@ def test_feedback_is_the_references(codec, kind, in_place, implementation):
 
 @BY_CODE
 @pytest.mark.parametrize("codec", FEEDS)
-def test_no_residual_yet_is_one_of_zeros(codec, implementation):
+@pytest.mark.parametrize("past_a_line", [0, 4, 32])
+def test_no_residual_yet_is_one_of_zeros(codec, past_a_line, implementation):
+    """Wherever it lies: whole lines of 64 bytes may be written another way."""
     x = vectors.normal(5000, 3)
-    left = np.full_like(x, 5)
+    memory = np.full(x.nbytes + 128, 5, np.uint8)
+    begin = -memory.ctypes.data % 64 + past_a_line
+    left = memory[begin : begin + x.nbytes].view(np.float32)
     wire = _core.encode(codec, x, next_residual=left, implementation=implementation)
     assert wire.tobytes() == codecs.reference(codec).encode(x).tobytes()
     assert (left == x - codecs.reference(codec).decode(wire, x.size)).all()
+    assert (memory[:begin] == 5).all() and (memory[begin + x.nbytes :] == 5).all()
 
 
 @BY_CODE

@@ -47,6 +47,7 @@ struct Encoder {
   template <class Mode>
   static void run(const Source& from, Extent extent, const Wire& to) {
     encode_blocks<Mode>(from, extent, to);
+    avx512::settle<Mode>();
   }
 };
 

@@ -22,12 +22,13 @@ template <class Mode>
   return _mm512_add_ps(value, _mm512_mul_ps(_mm512_set1_ps(from.beta), now));
 }
 
+// The next residuals of a block.
 template <class Mode>
-[[ISTHMUS_AVX512_INLINE]] inline void keep(const Streams& from, std::size_t at, __m512 left) {
-  if constexpr (Mode::feedback == FeedbackMode::f32 || Mode::feedback == FeedbackMode::first_f32) {
-    _mm512_storeu_ps(from.next + 4 * at, left);
-  } else if constexpr (Mode::feedback != FeedbackMode::none) {
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(from.next + 2 * at), avx512::narrowed(left));
+[[ISTHMUS_AVX512]] void keep(const Streams& to, std::size_t begin, const float* left) {
+  for (std::size_t i = 0; i < block_elements; i += 8 * lanes) {
+    avx512::Block part;
+    for (std::size_t k = 0; k < 8; ++k) part.part[k] = _mm512_load_ps(left + i + lanes * k);
+    avx512::keep<Mode>(to, begin + i, part);
   }
 }
 
@@ -51,7 +52,7 @@ template <class Mode>
   return _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
 }
 
-// One pass: p, the residual as if nothing were kept, and the candidates.
+// One pass: p and the candidates.
 template <class Mode>
 [[ISTHMUS_AVX512_INLINE]] inline void scan(const Streams& from, std::size_t begin,
                                            std::uint32_t threshold, float* p, Candidates& found) {
@@ -61,7 +62,6 @@ template <class Mode>
   for (std::size_t i = 0; i < block_elements; i += lanes) {
     const __m512 value = load<Mode>(from, begin + i);
     _mm512_store_ps(p + i, value);
-    keep<Mode>(from, begin + i, value);
     add_candidates(value, places, limit, found);  // a branch would be foretold badly
     places = _mm512_add_epi32(places, _mm512_set1_epi32(lanes));
   }
@@ -92,7 +92,6 @@ struct Prefetch {
     if constexpr (Mode::feedback == FeedbackMode::f32 || Mode::feedback == FeedbackMode::bf16) {
       __builtin_prefetch(streams.now + byte);
     }
-    if constexpr (Mode::feedback != FeedbackMode::none) __builtin_prefetch(streams.next + byte, 1);
     at += lanes;
   }
 };
@@ -241,9 +240,8 @@ template <class V, class Mode>
     write_indices<V>(kept, wire.at[1]);
     write_chosen<V>(gather<V>(p.data(), kept), extent.filled, wire, decoded);
     if constexpr (Mode::feedback != FeedbackMode::none) {
-      for (std::uint32_t i = 0; i < V::k; ++i) {
-        portable::keep_residual(*from.feedback, begin + kept.at[i], p[kept.at[i]] - decoded[i]);
-      }
+      for (std::uint32_t i = 0; i < V::k; ++i) p[kept.at[i]] -= decoded[i];
+      keep<Mode>(streams, begin, p.data());
     }
   }
 }
@@ -253,6 +251,7 @@ struct Encoder {
   template <class Mode>
   static void run(const Source& from, Extent extent, const Wire& to) {
     encode_blocks<V, Mode>(from, extent, to);
+    avx512::settle<Mode>();
   }
 };
 
