@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ class Wan:
     def run(self, *options: str, run: list[str], wrap: tuple[str, ...] = ()) -> Outcome:
         command = [*wrap, *self.command(*options, run=run)]
         ended = subprocess.run(command, capture_output=True, text=True, timeout=90, check=False)
-        lines = [json.loads(line) for line in ended.stdout.splitlines() if line.startswith("{")]
+        lines = list(objects(ended.stdout))
         stats = self.folder / "stats.json"
         return Outcome(
             status=ended.returncode,
@@ -50,6 +51,15 @@ class Wan:
         outcome = self.run(*options, run=[self.python, str(AGENT), do], wrap=wrap)
         assert outcome.status == 0, outcome.errors
         return outcome
+
+
+def objects(text: str) -> Iterator[dict[str, Any]]:
+    """JSON objects in what several sites printed: one's newline may come after another's text."""
+    begin = text.find("{")
+    while begin >= 0:
+        found, end = json.JSONDecoder().raw_decode(text, begin)
+        yield found
+        begin = text.find("{", end)
 
 
 def processes_with(text: str) -> list[int]:
