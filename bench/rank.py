@@ -38,6 +38,8 @@ class Job:
     libraries: list[str]  # "gloo", "floor", and isthmus as "isthmus CODEC"
     lead_s: float
     out: str
+    uplink_mbit: float | None = None  # what isthmus is told; this and the next as of join
+    congestion: str | None = None
 
 
 class Neighbours:
@@ -164,6 +166,8 @@ def main() -> None:
             sites=world,
             serve=rank == 0,
             listen=f"{job.addresses[rank]}:0",
+            uplink_mbit=job.uplink_mbit,
+            congestion=job.congestion,
         )
     dist.init_process_group(
         "gloo",

@@ -1,9 +1,10 @@
 """All-reduce of float32 across the emulated WAN: isthmus against gloo in the same run.
 
     python bench/wan.py [--cases 2:50 4:100] [--mb 100 25 1 .004] [--codecs f32 int8 int4]
-                        [--repeats 5] [--save]
+                        [--loss .0002] [--cc cubic] [--no-uplink] [--repeats 5] [--save]
 
-A case is SITES:ROUND_TRIP_MS. Every site sends and receives at most --site-mbit. Each size has an
+A case is SITES:ROUND_TRIP_MS. Every site sends and receives at most --site-mbit, and isthmus is
+told so (uplink_mbit), unless --no-uplink. Each size has an
 emulator of its own run, its first operations warm the connections up, and the floor is computed:
 bytes over rate plus one-way delays, of the better schedule. A codec's time includes encoding and
 decoding; its floor does not. gloo always moves float32.
@@ -60,11 +61,14 @@ def run(sites: int, rtt_ms: float, elements: int, options: argparse.Namespace) -
             "cases": [{"elements": elements, "repeats": repeats, "inner": 1}],
             "libraries": libraries,
             "lead_s": 0.3 + rtt_ms / 1e3,
+            "uplink_mbit": None if options.no_uplink else options.site_mbit,
+            "congestion": options.cc,
             "out": folder,
         }
         line = [sys.executable, "-m", "isthmus.wan", "--sites", str(sites)]
         line += ["--rtt-ms", f"{rtt_ms:g}", "--site-mbit", f"{options.site_mbit:g}"]
         line += ["--cc", options.cc] if options.cc else []
+        line += ["--loss", f"{options.loss:g}"] if options.loss else []
         line += ["--", sys.executable, str(Path(__file__).with_name("rank.py")), json.dumps(job)]
         # The sites have no name service, of which torch warns at every connection.
         subprocess.run(line, check=True, env={**os.environ, "TORCH_CPP_LOG_LEVEL": "ERROR"})
@@ -74,7 +78,8 @@ def run(sites: int, rtt_ms: float, elements: int, options: argparse.Namespace) -
     rate = options.site_mbit * 1e6 / 8
     return [
         Row(
-            case=f"{elements * 4 / 1e6:g} MB, {sites} sites, {rtt_ms:g} ms",
+            case=f"{elements * 4 / 1e6:g} MB, {sites} sites, {rtt_ms:g} ms"
+            + (f", loss {options.loss:g}" if options.loss else ""),
             codec=codec,
             bytes=elements * 4,
             ranks=sites,
@@ -99,6 +104,8 @@ def main() -> int:
     ap.add_argument("--site-mbit", type=float, default=1000.0)
     ap.add_argument("--repeats", type=int, default=5)
     ap.add_argument("--cc", default=congestion_control(), help="default: bbr where there is one")
+    ap.add_argument("--loss", type=float, default=0.0, help="share of packets that are lost")
+    ap.add_argument("--no-uplink", action="store_true", help="do not tell isthmus --site-mbit")
     ap.add_argument("--gloo-only", action="store_true", help="leave isthmus out")
     ap.add_argument("--save", action="store_true", help="write bench/results/wan.json")
     options = ap.parse_args()
@@ -111,7 +118,11 @@ def main() -> int:
         sites, _, rtt = case.partition(":")
         for mb in options.mb:
             rows += run(int(sites), float(rtt), int(mb * 1e6 / 4), options)
-    print(f"{options.site_mbit:g} Mbit/s a site, {options.cc or 'the default congestion control'}")
+    told = "not told" if options.no_uplink else "told"
+    print(
+        f"{options.site_mbit:g} Mbit/s a site ({told}), "
+        f"{options.cc or 'the default congestion control'}"
+    )
     show(rows)
     if options.save:
         save("wan", rows)

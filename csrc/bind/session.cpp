@@ -325,7 +325,8 @@ class BoundCoordinator {
 std::unique_ptr<BoundSession> open_session(std::string rendezvous, std::string site, int sites,
                                            std::string run, bool serve, std::string listen,
                                            std::string advertise, int streams, double timeout,
-                                           double heartbeat, std::string congestion) {
+                                           double heartbeat, double uplink_mbit,
+                                           std::string congestion) {
   if (sites < 1 || sites > max_sites)
     raise(refused("sites must be 1 to " + std::to_string(max_sites) + ", not " +
                   std::to_string(sites)));
@@ -334,6 +335,8 @@ std::unique_ptr<BoundSession> open_session(std::string rendezvous, std::string s
                   std::to_string(streams)));
   if (!(timeout > 0 && timeout < 1e6) || !(heartbeat > 0 && heartbeat < 1e6))
     raise(refused("timeout and heartbeat are seconds above zero"));
+  if (!(uplink_mbit >= 0 && uplink_mbit < 1e9))
+    raise(refused("uplink_mbit must be 0 (not known) or above, in Mbit/s"));
   return std::make_unique<BoundSession>(
       SessionOptions{.rendezvous = std::move(rendezvous),
                      .run = std::move(run),
@@ -345,6 +348,7 @@ std::unique_ptr<BoundSession> open_session(std::string rendezvous, std::string s
                      .streams = streams,
                      .timeout_ns = to_ns(timeout),
                      .heartbeat_timeout_ns = to_ns(heartbeat),
+                     .uplink_bits_per_s = uplink_mbit * 1e6,
                      .tcp = {.congestion = std::move(congestion)}});
 }
 
@@ -371,7 +375,7 @@ void register_session(py::module_& m) {
   py::class_<BoundSession>(m, "Session")
       .def(py::init(&open_session), py::kw_only(), "rendezvous"_a, "site"_a, "sites"_a, "run"_a,
            "serve"_a, "listen"_a, "advertise"_a, "streams"_a, "timeout"_a, "heartbeat"_a,
-           "congestion"_a = "bbr")
+           "uplink_mbit"_a, "congestion"_a)
       .def_property_readonly("rank", &BoundSession::rank)
       .def_property_readonly("world_size", &BoundSession::world_size)
       .def_property_readonly("generation", &BoundSession::generation)

@@ -6,6 +6,7 @@
 #include <array>
 
 #include "bind/module.hpp"
+#include "session/pacer.hpp"
 #include "simulation/world.hpp"
 
 namespace isthmus {
@@ -213,6 +214,11 @@ py::dict simulate(std::uint64_t seed, const py::kwargs& settings) {
 
 void register_world_testing(py::module_& m) {
   m.def("simulate", &simulate, py::arg("seed"));
+  py::class_<Pacer>(m, "Pacer")
+      .def(py::init<double>(), py::arg("uplink_bits_per_s"))
+      .def("may_send", &Pacer::may_send, py::arg("now_ns"))
+      .def("spend", &Pacer::spend, py::arg("bytes"))
+      .def("ready_ns", &Pacer::ready_ns);
 }
 
 }  // namespace isthmus

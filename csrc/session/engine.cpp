@@ -22,6 +22,7 @@ Engine::Engine(Network& network, std::unique_ptr<Listener> listener, EngineOptio
       joined_(std::move(joined)),
       now_ns_(now_ns),
       join_deadline_ns_(now_ns + options_.timeout_ns),
+      pacer_(options_.uplink_bits_per_s),
       discard_(max_payload_bytes) {}
 
 Engine::~Engine() = default;
@@ -70,6 +71,7 @@ void Engine::step_meshing(std::int64_t now_ns) {
 
 void Engine::begin_running(std::int64_t now_ns) {
   links_ = mesh_.take_links(join_deadline_ns_);
+  last_sender_ = static_cast<std::size_t>(rank_);
   phase_ = Phase::running;
   submit(joined_, Request{}, now_ns);
 }
@@ -96,19 +98,27 @@ void Engine::move_on(std::int64_t now_ns) {
   }
 }
 
+// In a circle that begins behind the link that sent last and, first, behind this site: sites that
+// pace alike then send to different peers at any moment.
 void Engine::pump_links(std::int64_t now_ns) {
-  for (auto& link : links_) {
-    if (link == nullptr) continue;
-    const Status status = link->pump(now_ns, *this);
-    if (status.ok()) continue;
-    // Who broke the protocol is told so, lest it takes our closed connections for our death.
-    if (status.code == Code::peer_lost)
-      link.reset();
-    else
-      link->give_up(now_ns);
-    // Others notice on their own what a site that needs nothing any more has seen.
-    fail(status, phase_ == Phase::running);
-  }
+  held_back_ = false;
+  had_turn_.assign(links_.size(), false);
+  const std::size_t first = last_sender_ + 1;
+  for (std::size_t i = 0; i < links_.size(); ++i) pump((first + i) % links_.size(), now_ns);
+}
+
+void Engine::pump(std::size_t peer, std::int64_t now_ns) {
+  auto& link = links_[peer];
+  if (link == nullptr) return;
+  const Status status = link->pump(now_ns, *this);
+  if (status.ok()) return;
+  // Who broke the protocol is told so, lest it takes our closed connections for our death.
+  if (status.code == Code::peer_lost)
+    link.reset();
+  else
+    link->give_up(now_ns);
+  // Others notice on their own what a site that needs nothing any more has seen.
+  fail(status, phase_ == Phase::running);
 }
 
 // A peer that has left in peace is missed only by operations that need it.
@@ -193,6 +203,7 @@ std::int64_t Engine::deadline_ns() const {
     if (link != nullptr) deadline = std::min(deadline, link->deadline_ns());
   if (failed_.ok() && operations_.contains(first_open_))
     deadline = std::min(deadline, progress_ns_ + options_.timeout_ns);
+  if (held_back_) deadline = std::min(deadline, pacer_.ready_ns());
   if (!joined_->done()) deadline = std::min(deadline, join_deadline_ns_);
   return deadline;
 }

@@ -17,6 +17,7 @@
 #include "net/actor.hpp"
 #include "session/early.hpp"
 #include "session/operation.hpp"
+#include "session/pacer.hpp"
 
 namespace isthmus {
 
@@ -25,6 +26,7 @@ struct EngineOptions {
   JoinRequest join;
   std::int64_t timeout_ns = 60 * second_ns;  // of joining, and of an operation without progress
   std::int64_t heartbeat_timeout_ns = 5 * second_ns;
+  double uplink_bits_per_s = 0;  // 0: not known
 };
 
 struct EngineStats {
@@ -73,6 +75,8 @@ class Engine final : public Actor, private Traffic {
   void step_closing(std::int64_t now_ns);
   void move_on(std::int64_t now_ns);
   void pump_links(std::int64_t now_ns);
+  void pump(std::size_t peer, std::int64_t now_ns);
+  bool may_send(int peer);
   void see_off_leavers();
   void complete_operations();
   void check_timeout(std::int64_t now_ns);
@@ -101,7 +105,11 @@ class Engine final : public Actor, private Traffic {
   std::int64_t close_deadline_ns_ = never_ns;
   std::vector<std::string> sites_;
   std::vector<std::unique_ptr<Link>> links_;  // by rank; null: this site, or gone
-  std::vector<std::uint64_t> watermarks_;     // by rank: operations below are done there
+  std::size_t last_sender_ = 0;               // rank of the link that a frame left by
+  std::vector<bool> had_turn_;                // by rank: sent a frame in this round
+  Pacer pacer_;
+  bool held_back_ = false;                 // by the pacer, in the last round
+  std::vector<std::uint64_t> watermarks_;  // by rank: operations below are done there
   std::vector<std::uint64_t>
       ahead_bytes_;  // by rank: sent for operations that the peer has not announced
   std::map<std::uint64_t, std::map<int, std::uint64_t>> ahead_by_operation_;

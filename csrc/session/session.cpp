@@ -70,7 +70,8 @@ Status Session::start() {
                                 .codec_table = codecs::table_hash(),
                                 .ticket = random_seed()},
                        .timeout_ns = options_.timeout_ns,
-                       .heartbeat_timeout_ns = options_.heartbeat_timeout_ns};
+                       .heartbeat_timeout_ns = options_.heartbeat_timeout_ns,
+                       .uplink_bits_per_s = options_.uplink_bits_per_s};
   // Callers see the end of joining only after what they may read then is written.
   auto joined = std::make_shared<Work>(0);
   joined->when_done([this, work = joined.get()] {

@@ -28,6 +28,7 @@ struct SessionOptions {
   int streams = 0;  // data streams a link; 0: by the number of sites
   std::int64_t timeout_ns = 60 * second_ns;
   std::int64_t heartbeat_timeout_ns = 5 * second_ns;
+  double uplink_bits_per_s = 0;  // what this site's uplink carries; 0: not known
   TcpOptions tcp;
 };
 

@@ -87,12 +87,21 @@ Status Engine::heed_refusal(std::uint64_t number, Status why) {
   return {};
 }
 
+// Links take turns of one frame while the pacer counts.
+bool Engine::may_send(int peer) {
+  if (!pacer_.active()) return true;
+  if (had_turn_[static_cast<std::size_t>(peer)]) return false;
+  held_back_ = !pacer_.may_send(now_ns_);
+  return !held_back_;
+}
+
 bool Engine::next(int peer, OutFrame& frame) {
   auto& ahead = ahead_bytes_[static_cast<std::size_t>(peer)];
   for (auto& [number, operation] : operations_) {
     if (!operation->has_next(peer)) continue;
     const bool eager = !operation->has_heard(peer);
     if (eager && ahead + max_payload_bytes > Early::window_bytes) return false;
+    if (!may_send(peer)) return false;
     const auto slice = operation->next(peer);
     if (!slice) continue;
     frame.header.kind = Kind::slice;
@@ -107,6 +116,9 @@ bool Engine::next(int peer, OutFrame& frame) {
     for (int i = 0; i < slice->pieces; ++i)
       frame.header.length +=
           static_cast<std::uint32_t>(slice->bytes[static_cast<std::size_t>(i)].size());
+    last_sender_ = static_cast<std::size_t>(peer);
+    had_turn_[last_sender_] = true;
+    pacer_.spend(frame.header.length);
     if (eager) {
       ahead += frame.header.length;
       ahead_by_operation_[number][peer] += frame.header.length;

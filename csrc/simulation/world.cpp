@@ -83,6 +83,10 @@ void Site::join() {
   options.join.ticket = mix(plan_.seed * 64 + static_cast<std::uint64_t>(site_) + 1);
   options.timeout_ns = plan_.timeout_ns;
   options.heartbeat_timeout_ns = plan_.heartbeat_timeout_ns;
+  const bool knows_its_uplink = (plan_.seed + static_cast<std::uint64_t>(site_)) % 2 == 0;
+  constexpr double no_headers = 1.1;  // the simulator carries payload alone
+  if (knows_its_uplink)
+    options.uplink_bits_per_s = no_headers * static_cast<double>(self.up_bits_per_s);
   auto joined = std::make_shared<Work>(0);
   report_.joined.begun = true;
   report_.joined.begun_ns = now_ns_;

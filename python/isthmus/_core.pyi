@@ -11,6 +11,9 @@ from isthmus._core_testing import (
     Executor as Executor,
 )
 from isthmus._core_testing import (
+    Pacer as Pacer,
+)
+from isthmus._core_testing import (
     SimActor as SimActor,
 )
 from isthmus._core_testing import (
@@ -100,7 +103,8 @@ class Session:
         streams: int,
         timeout: float,
         heartbeat: float,
-        congestion: str = "bbr",
+        uplink_mbit: float,
+        congestion: str,
     ) -> None: ...
     @property
     def rank(self) -> int: ...

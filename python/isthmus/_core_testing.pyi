@@ -106,6 +106,14 @@ def choose(world: int, segments: Sequence[tuple[str, str, int]]) -> str:
 def check_schedule(algorithm: str, *, segments: Sequence[tuple[str, str, int]]) -> None:
     """ValueError, with the reason, where the codecs cannot take the schedule."""
 
+class Pacer:
+    """csrc/session/pacer.hpp."""
+
+    def __init__(self, uplink_bits_per_s: float) -> None: ...
+    def may_send(self, now_ns: int) -> bool: ...
+    def spend(self, bytes: int) -> None: ...
+    def ready_ns(self) -> int: ...
+
 class Slice:
     """A slice on its way out."""
 

@@ -40,6 +40,8 @@ class JoinSettings:
     streams: int  # 0: isthmus chooses
     timeout: float
     heartbeat: float
+    uplink_mbit: float  # 0: not known
+    congestion: str
     emulated: bool  # inside `isthmus wan`, whose links never leave the machine
 
 
@@ -93,14 +95,16 @@ class _Source:
             raise Refused(f"{what} is {value!r}; expected a whole number from {least} to {most}")
         return number
 
-    def seconds(self, name: str, argument: object, default: float) -> float:
+    def number(self, name: str, argument: object, default: float, *, unit: str) -> float:
         value, what = self.text(name, argument)
+        if value is None:
+            return default
         try:
-            number = default if value is None else float(value)
+            number = float(value)
         except ValueError:
             number = math.nan
         if isinstance(argument, bool) or not (number > 0 and math.isfinite(number)):
-            raise Refused(f"{what} is {value!r}; expected seconds, a number above 0")
+            raise Refused(f"{what} is {value!r}; expected {unit}, a number above 0")
         return number
 
     def flag(self, name: str, argument: bool | None) -> bool:
@@ -141,6 +145,8 @@ def join_settings(
     streams: int | None = None,
     timeout: float | None = None,
     heartbeat: float | None = None,
+    uplink_mbit: float | None = None,
+    congestion: str | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> JoinSettings:
     source = _Source(os.environ if environment is None else environment)
@@ -150,6 +156,7 @@ def join_settings(
     count = source.integer("sites", sites, least=1, most=max_sites)
     assert count is not None
     run_name, run_what = source.text("run", run)
+    congestion_name, congestion_what = source.text("congestion", congestion)
     rendezvous_address = parse_address(*meeting, any_port=False)
     # Sites that meet on the loopback are all on this machine, and nobody else need reach them.
     anywhere = Address("127.0.0.1" if is_private(rendezvous_address.host) else "0.0.0.0", 0)
@@ -162,8 +169,10 @@ def join_settings(
         listen=source.address("listen", listen, any_port=True) or anywhere,
         advertise=source.address("advertise", advertise, any_port=True),
         streams=source.integer("streams", streams, least=1, most=max_streams) or 0,
-        timeout=source.seconds("timeout", timeout, 60.0),
-        heartbeat=source.seconds("heartbeat", heartbeat, 5.0),
+        timeout=source.number("timeout", timeout, 60.0, unit="seconds"),
+        heartbeat=source.number("heartbeat", heartbeat, 5.0, unit="seconds"),
+        uplink_mbit=source.number("uplink_mbit", uplink_mbit, 0.0, unit="Mbit/s"),
+        congestion=source.name("congestion", congestion_name or "bbr", congestion_what),
         emulated=source.has("WAN_SITES"),
     )
     return settings

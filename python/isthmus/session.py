@@ -48,6 +48,8 @@ class Session:
             streams=settings.streams,
             timeout=settings.timeout,
             heartbeat=settings.heartbeat,
+            uplink_mbit=settings.uplink_mbit,
+            congestion=settings.congestion,
         )
         self._sites = tuple(self._native.sites)
         self._rank = self._native.rank
@@ -280,6 +282,8 @@ def join(
     streams: int | None = None,
     timeout: float | None = None,
     heartbeat: float | None = None,
+    uplink_mbit: float | None = None,
+    congestion: str | None = None,
 ) -> Session | Follower:
     """Join the run and wait for all its sites; at ranks other than the site's rank 0, a Follower.
 
@@ -288,7 +292,9 @@ def join(
     `rendezvous`. listen: where this site takes connections (any free port). advertise: what the
     others dial, if that is another address. streams: TCP streams per peer. timeout: seconds for
     joining, and for each operation (60). heartbeat: seconds of silence after which a peer is lost
-    (5).
+    (5). uplink_mbit: what this site's uplink carries, in Mbit/s; data then leaves no faster, which
+    keeps the wire full where several links share it. By default nothing is held back.
+    congestion: TCP's congestion control ("bbr"); a kernel that lacks it keeps its own.
 
     Whatever is None comes from ISTHMUS_RENDEZVOUS, ISTHMUS_SITE and so on.
     Raises Refused, Timeout (it names the sites that came), PeerLost or WireError.
@@ -307,6 +313,8 @@ def join(
             streams=streams,
             timeout=timeout,
             heartbeat=heartbeat,
+            uplink_mbit=uplink_mbit,
+            congestion=congestion,
         )
     )
 

@@ -19,6 +19,7 @@ def test_variables_alone_are_enough_and_the_rest_has_defaults() -> None:
     assert (settings.serve, settings.advertise) == (False, None)
     assert settings.listen == Address("0.0.0.0", 0)
     assert (settings.streams, settings.timeout, settings.heartbeat) == (0, 60.0, 5.0)
+    assert (settings.uplink_mbit, settings.congestion) == (0.0, "bbr")
 
 
 def test_every_variable_is_read() -> None:
@@ -30,10 +31,13 @@ def test_every_variable_is_read() -> None:
         "ISTHMUS_STREAMS": "4",
         "ISTHMUS_TIMEOUT": "12.5",
         "ISTHMUS_HEARTBEAT": "2",
+        "ISTHMUS_UPLINK_MBIT": "200",
+        "ISTHMUS_CONGESTION": "cubic",
     }
     settings = join_settings(environment={**_good, **rest})
     assert (settings.run, settings.serve, settings.streams) == ("night", True, 4)
     assert (settings.timeout, settings.heartbeat) == (12.5, 2.0)
+    assert (settings.uplink_mbit, settings.congestion) == (200.0, "cubic")
     assert str(settings.listen) == "0.0.0.0:0"
     assert str(settings.advertise) == "[fd00::1]:29700"
 
@@ -67,6 +71,8 @@ def test_what_is_missing_is_named_with_both_ways_to_give_it(name: str) -> None:
         ("ISTHMUS_TIMEOUT", "soon", "seconds, a number above 0"),
         ("ISTHMUS_TIMEOUT", "inf", "seconds, a number above 0"),
         ("ISTHMUS_HEARTBEAT", "-1", "seconds, a number above 0"),
+        ("ISTHMUS_UPLINK_MBIT", "0", "Mbit/s, a number above 0"),
+        ("ISTHMUS_CONGESTION", "b\nr", "printable bytes"),
         ("ISTHMUS_SERVE", "perhaps", "1 or 0"),
         ("ISTHMUS_SITE", "a" * 65, "at most 64"),
     ],
