@@ -21,7 +21,7 @@ bool Pacer::may_send(std::int64_t now_ns) {
   const double earned = static_cast<double>(now_ns - filled_ns_) / second_ns * bytes_per_s_;
   tokens_ = std::min(most, tokens_ + earned);
   filled_ns_ = now_ns;
-  if (tokens_ > 0) return true;
+  if (tokens_ > -1) return true;  // a byte, for what rounding loses
   ready_ns_ = now_ns + static_cast<std::int64_t>(-tokens_ / bytes_per_s_ * second_ns) + 1;
   return false;
 }

@@ -7,57 +7,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 # Not a module of its own at run time: this file would be too long.
-from isthmus._core_testing import (
-    Executor as Executor,
-)
-from isthmus._core_testing import (
-    Pacer as Pacer,
-)
-from isthmus._core_testing import (
-    SimActor as SimActor,
-)
-from isthmus._core_testing import (
-    SimChannel as SimChannel,
-)
-from isthmus._core_testing import (
-    SimListener as SimListener,
-)
-from isthmus._core_testing import (
-    SimNet as SimNet,
-)
-from isthmus._core_testing import (
-    SimStream as SimStream,
-)
-from isthmus._core_testing import (
-    Slice as Slice,
-)
-from isthmus._core_testing import (
-    check_schedule as check_schedule,
-)
-from isthmus._core_testing import (
-    choose as choose,
-)
-from isthmus._core_testing import (
-    crc32c as crc32c,
-)
-from isthmus._core_testing import (
-    frame_header as frame_header,
-)
-from isthmus._core_testing import (
-    mesh_frame as mesh_frame,
-)
-from isthmus._core_testing import (
-    mesh_payload_decodes as mesh_payload_decodes,
-)
-from isthmus._core_testing import (
-    parse_frame_header as parse_frame_header,
-)
-from isthmus._core_testing import (
-    schedule as schedule,
-)
-from isthmus._core_testing import (
-    sim_join as sim_join,
-)
+from isthmus._core_testing import Executor as Executor
+from isthmus._core_testing import Pacer as Pacer
+from isthmus._core_testing import SimActor as SimActor
+from isthmus._core_testing import SimChannel as SimChannel
+from isthmus._core_testing import SimListener as SimListener
+from isthmus._core_testing import SimNet as SimNet
+from isthmus._core_testing import SimStream as SimStream
+from isthmus._core_testing import Slice as Slice
+from isthmus._core_testing import check_schedule as check_schedule
+from isthmus._core_testing import choose as choose
+from isthmus._core_testing import crc32c as crc32c
+from isthmus._core_testing import frame_header as frame_header
+from isthmus._core_testing import mesh_frame as mesh_frame
+from isthmus._core_testing import mesh_payload_decodes as mesh_payload_decodes
+from isthmus._core_testing import parse_frame_header as parse_frame_header
+from isthmus._core_testing import schedule as schedule
+from isthmus._core_testing import sim_join as sim_join
 
 __version__: str
 
