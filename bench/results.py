@@ -74,7 +74,7 @@ def duration(value: float | None) -> str:
 def show(rows: Sequence[Row]) -> None:
     """The table: floor, measured, gloo, and gloo's time over ours."""
     print(
-        f"{'case':<26}{'codec':<8}{'floor':>11}{'isthmus':>11}{'gloo':>11}{'gloo/ours':>10}"
+        f"{'case':<40}{'codec':<8}{'floor':>11}{'isthmus':>11}{'gloo':>11}{'gloo/ours':>10}"
         f"{'CPU-s/GB':>15}"
     )
     for row in rows:
@@ -83,7 +83,7 @@ def show(rows: Sequence[Row]) -> None:
             ratio = f"{row.gloo_s / row.isthmus_s:.2f}"
             cpu = f"{row.isthmus_cpu_s_per_gb:.2f}"
         print(
-            f"{row.case:<26}{row.codec:<8}{duration(row.floor_s):>11}{duration(row.isthmus_s):>11}"
+            f"{row.case:<40}{row.codec:<8}{duration(row.floor_s):>11}{duration(row.isthmus_s):>11}"
             f"{duration(row.gloo_s):>11}{ratio:>10}{cpu:>7} ({row.gloo_cpu_s_per_gb:.2f})"
         )
     print("CPU-s/GB: of one rank, isthmus (gloo)")
