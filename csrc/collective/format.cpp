@@ -4,17 +4,12 @@
 #include <numeric>
 
 namespace isthmus {
-namespace {
-
-constexpr std::uint64_t wire_alignment = 16;
-
-}  // namespace
 
 Format::Format(std::vector<Segment> segments) : segments_(std::move(segments)), begins_{0} {
   std::uint64_t end = 0;
   for (const Segment& segment : segments_) {
     begins_.push_back(begins_.back() + segment.elements);
-    offsets_.push_back((end + wire_alignment - 1) / wire_alignment * wire_alignment);
+    offsets_.push_back(aligned_wire(end));
     end = offsets_.back() + codecs::wire_size(*segment.up, segment.elements);
   }
   offsets_.push_back(end);

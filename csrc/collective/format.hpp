@@ -20,6 +20,12 @@ struct Segment {
   std::uint64_t elements;
 };
 
+// Wires that lie one behind another begin at multiples of 16 bytes.
+constexpr std::uint64_t aligned_wire(std::uint64_t bytes) {
+  constexpr std::uint64_t alignment = 16;
+  return (bytes + alignment - 1) / alignment * alignment;
+}
+
 // Elements that travel in one frame, and their segment.
 struct Slice {
   Span span;

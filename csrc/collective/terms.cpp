@@ -5,8 +5,6 @@
 namespace isthmus {
 namespace {
 
-constexpr std::uint64_t wire_alignment = 16;
-
 Format totals_of(const Format& format) {
   std::vector<Segment> segments = format.segments();
   for (Segment& segment : segments) segment.up = segment.down;
@@ -18,8 +16,7 @@ Format totals_of(const Format& format) {
 Terms terms_of(Algorithm algorithm, int world, const Format& format) {
   const bool gathered = algorithm == Algorithm::gather;
   Terms terms{gathered ? world : 1, gathered ? format : totals_of(format), 0};
-  terms.stride =
-      (terms.format.input_bytes() + wire_alignment - 1) / wire_alignment * wire_alignment;
+  terms.stride = aligned_wire(terms.format.input_bytes());
   return terms;
 }
 

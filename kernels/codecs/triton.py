@@ -6,6 +6,7 @@ A program handles BLOCK elements. Full programs go without masks, so that loads 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any, NamedTuple
 
 import torch
@@ -109,7 +110,7 @@ def checked(tensor: torch.Tensor, dtype: torch.dtype, elements: int, what: str) 
     return tensor.view(-1)
 
 
-class Decoder:
+class Decoder(ABC):
     """decode and decode_add of a codec that says how many bytes a wire has and how to read it."""
 
     def decode(
@@ -124,9 +125,9 @@ class Decoder:
         flat = checked(total, torch.float32, total.numel(), "total")
         self._decode(wire, float(weight), flat, add=True)
 
+    @abstractmethod
     def _decode(self, wire: torch.Tensor, weight: float, to: torch.Tensor, *, add: bool) -> None:
         """add: to += weight * decoded; else to = decoded. `to` is flat."""
-        raise NotImplementedError
 
 
 def words(wire: torch.Tensor, elements: int, dtype: torch.dtype) -> torch.Tensor:

@@ -72,7 +72,7 @@ def agree(what, mine, theirs):
 
 
 @BY_CODEC
-def test_the_interpreted_kernels_agree_with_the_core(codec, tmp_path):
+def test_the_interpreted_kernels_agree_with_the_core(codec, tmp_path, run_interpreted):
     source, target = tmp_path / "cases.npz", tmp_path / "made.npz"
     given = {}
     dither = [PLACE.key, PLACE.group, PLACE.step, PLACE.bucket, PLACE.stream]
@@ -81,13 +81,7 @@ def test_the_interpreted_kernels_agree_with_the_core(codec, tmp_path):
         given |= {f"{i}/weight": np.float64(weight), f"{i}/beta": np.float64(BETA)}
         given[f"{i}/dither"] = np.array(dither, np.uint64)
     np.savez(source, **given)
-    program = Path(__file__).with_name("interpreted.py")
-    paths = os.pathsep.join(path for path in sys.path if path)
-    subprocess.run(
-        [sys.executable, program, codec, source, target],
-        env=os.environ | {"TRITON_INTERPRET": "1", "PYTHONPATH": paths},
-        check=True,
-    )
+    run_interpreted(Path(__file__).with_name("interpreted.py"), codec, source, target)
     made = np.load(target)
     for i, case in enumerate(cases(codec)):
         right = expected(codec, *case)

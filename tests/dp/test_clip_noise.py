@@ -1,8 +1,5 @@
 """Clip and noise: the same bits everywhere, a bound that holds, noise that is Gaussian."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -138,9 +135,5 @@ def test_what_cannot_be_meant_is_refused():
         _core.clip_noise(x, noise(1.0, 1.0), out=x[:7])
 
 
-def test_the_interpreted_kernels_agree_with_the_core():
-    pytest.importorskip("triton")
-    program = Path(__file__).with_name("interpreted.py")
-    paths = os.pathsep.join(path for path in sys.path if path)
-    environment = os.environ | {"TRITON_INTERPRET": "1", "PYTHONPATH": paths}
-    subprocess.run([sys.executable, program], env=environment, check=True)
+def test_the_interpreted_kernels_agree_with_the_core(run_interpreted):
+    run_interpreted(Path(__file__).with_name("interpreted.py"))

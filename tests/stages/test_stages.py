@@ -1,9 +1,7 @@
 """The stages by themselves, and their doors. No network."""
 
-import os
 import re
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -151,10 +149,7 @@ def test_a_door_has_one_maker(door: str, maker: str) -> None:
     assert makers == [maker]
 
 
-def test_a_device_makes_the_hosts_bytes_residuals_and_means() -> None:
-    """Triton's interpreter stands for the device; it counts when triton is imported."""
-    pytest.importorskip("triton")
-    program = Path(__file__).with_name("on_device.py")
-    paths = os.pathsep.join(path for path in sys.path if path)
-    environment = os.environ | {"TRITON_INTERPRET": "1", "PYTHONPATH": paths}
-    subprocess.run([sys.executable, program], env=environment, check=True)
+def test_a_device_makes_the_hosts_bytes_residuals_and_means(
+    run_interpreted: Callable[[Path], None],
+) -> None:
+    run_interpreted(Path(__file__).with_name("on_device.py"))

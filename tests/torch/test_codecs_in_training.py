@@ -1,13 +1,10 @@
 """Lossy codecs in real DDP jobs: the same bits everywhere, residuals through thick and thin."""
 
-import os
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import codec_programs
 import programs
-import pytest
 from isthmus.testing import run_sites
 
 
@@ -34,13 +31,10 @@ def test_every_codec_trains_and_leaves_the_same_bits_everywhere() -> None:
     assert fed == {"head.weight", *(f"layers.{i}.weight" for i in range(3))}
 
 
-def test_a_site_that_encodes_and_sums_on_its_device_ends_with_the_others_bits() -> None:
-    """Triton's interpreter stands for the device; it counts when triton is imported."""
-    pytest.importorskip("triton")
-    program = Path(__file__).with_name("device_program.py")
-    paths = os.pathsep.join(path for path in sys.path if path)
-    environment = os.environ | {"TRITON_INTERPRET": "1", "PYTHONPATH": paths}
-    subprocess.run([sys.executable, program], env=environment, check=True)
+def test_a_site_that_encodes_and_sums_on_its_device_ends_with_the_others_bits(
+    run_interpreted: Callable[[Path], None],
+) -> None:
+    run_interpreted(Path(__file__).with_name("device_program.py"))
 
 
 def test_residuals_survive_new_buckets_bad_steps_and_checkpoints() -> None:
