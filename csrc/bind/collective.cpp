@@ -7,7 +7,7 @@
 #include <numeric>
 
 #include "bind/module.hpp"
-#include "collective/choose.hpp"
+#include "bind/segments.hpp"
 #include "collective/executor.hpp"
 
 namespace isthmus {
@@ -16,7 +16,7 @@ namespace {
 namespace py = pybind11;
 
 constexpr Algorithm algorithms[] = {Algorithm::direct, Algorithm::gather, Algorithm::ring,
-                                    Algorithm::broadcast};
+                                    Algorithm::broadcast, Algorithm::swap};
 
 void require(bool condition, const char* text) {
   if (!condition) throw py::value_error(text);
@@ -33,20 +33,8 @@ Algorithm algorithm_named(const std::string& name) {
   throw py::value_error("no schedule \"" + name + "\"");
 }
 
-const codecs::Codec* codec_named(const std::string& name) {
-  const codecs::Codec* codec = codecs::find(name);
-  if (codec == nullptr) throw py::value_error("no codec \"" + name + "\"");
-  return codec;
-}
-
-using SegmentNames = std::vector<std::tuple<std::string, std::string, std::uint64_t>>;
-
 Format format_of(const SegmentNames& names) {
-  std::vector<Segment> segments;
-  for (const auto& [up, down, elements] : names) {
-    segments.push_back({.up = codec_named(up), .down = codec_named(down), .elements = elements});
-  }
-  return Format(std::move(segments));
+  return Format(segments_named(names));
 }
 
 Schedule checked_schedule(const std::string& algorithm, const Shape& shape, int root) {
@@ -163,15 +151,20 @@ void register_schedules(py::module_& m) {
   m.def(
       "schedule",
       [](const std::string& algorithm, int rank, int world, std::uint64_t elements,
-         std::uint32_t block, int root) {
-        return dict_of(checked_schedule(algorithm, {rank, world, {{elements, block}}}, root));
+         std::uint32_t block, int root, const Shares& shares) {
+        require(
+            shares.empty() || (shares.size() == static_cast<std::size_t>(world) &&
+                               std::accumulate(shares.begin(), shares.end(), 0U) == whole_share),
+            "expected a share for each rank, together 65536");
+        return dict_of(
+            checked_schedule(algorithm, {rank, world, {{elements, block}}, shares}, root));
       },
       py::arg("algorithm"), py::kw_only(), py::arg("rank"), py::arg("world"), py::arg("elements"),
-      py::arg("block"), py::arg("root") = 0);
+      py::arg("block"), py::arg("root") = 0, py::arg("shares") = Shares{});
   m.def(
       "choose",
       [](int world, const SegmentNames& segments) {
-        return std::string(name_of(choose(world, format_of(segments))));
+        return std::string(name_of(choose(world, format_of(segments)).algorithm));
       },
       py::arg("world"), py::arg("segments"));
   m.def(

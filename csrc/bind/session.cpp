@@ -11,7 +11,7 @@
 
 #include "bind/errors.hpp"
 #include "bind/module.hpp"
-#include "collective/choose.hpp"
+#include "bind/segments.hpp"
 
 namespace isthmus {
 namespace {
@@ -77,41 +77,6 @@ struct BoundWork {
     return out;
   }
 };
-
-const codecs::Codec* codec_named(const std::string& name) {
-  const codecs::Codec* codec = codecs::find(name);
-  if (codec != nullptr) return codec;
-  std::string known;
-  for (const codecs::Codec& c : codecs::all())
-    known += (known.empty() ? "" : ", ") + std::string(c.name);
-  raise(refused("no codec \"" + name + "\"; there are: " + known));
-}
-
-Algorithm algorithm_named(const std::string& name, int world, const Format& format) {
-  if (name == "auto") return choose(world, format);
-  for (const Algorithm a : {Algorithm::direct, Algorithm::gather, Algorithm::ring})
-    if (name_of(a) == name) {
-      if (auto s = check_schedule(a, format); !s.ok()) raise(s);
-      return a;
-    }
-  raise(refused("no schedule \"" + name + "\"; there are: auto, direct, gather, ring"));
-}
-
-using SegmentNames = std::vector<std::tuple<std::string, std::string, std::uint64_t>>;
-
-std::vector<Segment> segments_named(const SegmentNames& names) {
-  constexpr std::uint64_t most_elements = std::uint64_t{1} << 48;
-  if (names.size() > max_segments)
-    raise(refused("a wire has at most " + std::to_string(max_segments) + " segments, not " +
-                  std::to_string(names.size())));
-  std::vector<Segment> segments;
-  for (const auto& [up, down, elements] : names) {
-    if (elements == 0 || elements > most_elements)
-      raise(refused("a segment of " + std::to_string(elements) + " elements"));
-    segments.push_back({.up = codec_named(up), .down = codec_named(down), .elements = elements});
-  }
-  return segments;
-}
 
 std::string title_of(const std::vector<Segment>& segments) {
   if (segments.size() == 1) return std::string(segments[0].up->name);
@@ -187,7 +152,10 @@ class BoundSession {
                     " elements has " + std::to_string(format.input_bytes())));
     if (!(weight >= 0) || weight > 1e30f)
       raise(refused("weight must be a number of zero or more, not " + std::to_string(weight)));
-    request.algorithm = algorithm_for(schedule, format, terms);
+    Choice choice = choice_for(schedule, format, terms);
+    request.algorithm = choice.algorithm;
+    request.shares = std::move(choice.shares);
+    request.slice_elements = choice.slice_elements;
     if (const std::uint64_t bytes = terms_of(request.algorithm, world(), format).bytes();
         terms && request.output.size() != bytes)
       raise(refused("out has " + std::to_string(request.output.size()) + " bytes; the terms have " +
@@ -197,7 +165,7 @@ class BoundSession {
 
   py::tuple terms(const SegmentNames& segments, const std::string& schedule) const {
     const Format format(segments_named(segments));
-    const Terms terms = terms_of(algorithm_for(schedule, format, true), world(), format);
+    const Terms terms = terms_of(choice_for(schedule, format, true).algorithm, world(), format);
     SegmentNames names;
     for (const Segment& s : terms.format.segments())
       names.emplace_back(s.up->name, s.down->name, s.elements);
@@ -213,6 +181,18 @@ class BoundSession {
                     .output = {static_cast<std::byte*>(info.ptr), bytes_of(info)},
                     .algorithm = Algorithm::broadcast,
                     .root = root};
+    return submit(std::move(request), py::make_tuple(data));
+  }
+
+  BoundWork swap(const py::buffer& data, int round) {
+    const py::buffer_info info = request_buffer(data, true, "data");
+    if (round < 0 || round >= swap_rounds(world()))
+      raise(refused("round must be 0 to " + std::to_string(swap_rounds(world()) - 1) + ", not " +
+                    std::to_string(round)));
+    Request request{.collective = Collective::swap,
+                    .output = {static_cast<std::byte*>(info.ptr), bytes_of(info)},
+                    .algorithm = Algorithm::swap,
+                    .root = round};
     return submit(std::move(request), py::make_tuple(data));
   }
 
@@ -254,6 +234,18 @@ class BoundSession {
                     "generation"_a = generation(), "links"_a = links);
   }
 
+  void set_paths(std::shared_ptr<Paths> paths) {
+    if (paths != nullptr && paths->world != world())
+      raise(refused("paths of " + std::to_string(paths->world) + " sites, but the session has " +
+                    std::to_string(world())));
+    session_->set_paths(std::move(paths));
+  }
+  void set_pace(double bytes_per_s) {
+    if (!(bytes_per_s >= 0 && bytes_per_s < 1e15))
+      raise(refused("a pace of " + std::to_string(bytes_per_s) + " bytes a second"));
+    session_->set_pace(bytes_per_s);
+  }
+
   void close() {
     {
       const py::gil_scoped_release release;
@@ -265,9 +257,10 @@ class BoundSession {
  private:
   int world() const { return static_cast<int>(world_size()); }
   // One site alone has its own input as the only term, whatever the schedule.
-  Algorithm algorithm_for(const std::string& name, const Format& format, bool terms) const {
-    const Algorithm algorithm = algorithm_named(name, world(), format);
-    return terms && world() == 1 ? Algorithm::gather : algorithm;
+  Choice choice_for(const std::string& name, const Format& format, bool terms) const {
+    Choice choice = session_->choice_for(algorithm_named(name, format), format);
+    if (terms && world() == 1) choice.algorithm = Algorithm::gather;
+    return choice;
   }
 
   BoundWork submit(Request request, py::object memory) {
@@ -325,8 +318,7 @@ class BoundCoordinator {
 std::unique_ptr<BoundSession> open_session(std::string rendezvous, std::string site, int sites,
                                            std::string run, bool serve, std::string listen,
                                            std::string advertise, int streams, double timeout,
-                                           double heartbeat, double uplink_mbit,
-                                           std::string congestion) {
+                                           double heartbeat, std::string congestion) {
   if (sites < 1 || sites > max_sites)
     raise(refused("sites must be 1 to " + std::to_string(max_sites) + ", not " +
                   std::to_string(sites)));
@@ -335,8 +327,6 @@ std::unique_ptr<BoundSession> open_session(std::string rendezvous, std::string s
                   std::to_string(streams)));
   if (!(timeout > 0 && timeout < 1e6) || !(heartbeat > 0 && heartbeat < 1e6))
     raise(refused("timeout and heartbeat are seconds above zero"));
-  if (!(uplink_mbit >= 0 && uplink_mbit < 1e9))
-    raise(refused("uplink_mbit must be 0 (not known) or above, in Mbit/s"));
   return std::make_unique<BoundSession>(
       SessionOptions{.rendezvous = std::move(rendezvous),
                      .run = std::move(run),
@@ -348,7 +338,6 @@ std::unique_ptr<BoundSession> open_session(std::string rendezvous, std::string s
                      .streams = streams,
                      .timeout_ns = to_ns(timeout),
                      .heartbeat_timeout_ns = to_ns(heartbeat),
-                     .uplink_bits_per_s = uplink_mbit * 1e6,
                      .tcp = {.congestion = std::move(congestion)}});
 }
 
@@ -375,7 +364,7 @@ void register_session(py::module_& m) {
   py::class_<BoundSession>(m, "Session")
       .def(py::init(&open_session), py::kw_only(), "rendezvous"_a, "site"_a, "sites"_a, "run"_a,
            "serve"_a, "listen"_a, "advertise"_a, "streams"_a, "timeout"_a, "heartbeat"_a,
-           "uplink_mbit"_a, "congestion"_a)
+           "congestion"_a)
       .def_property_readonly("rank", &BoundSession::rank)
       .def_property_readonly("world_size", &BoundSession::world_size)
       .def_property_readonly("generation", &BoundSession::generation)
@@ -384,8 +373,11 @@ void register_session(py::module_& m) {
            "mean"_a, "weight"_a, "schedule"_a, "layout"_a, "terms"_a = false)
       .def("terms", &BoundSession::terms, "segments"_a, py::kw_only(), "schedule"_a)
       .def("broadcast", &BoundSession::broadcast, "data"_a, py::kw_only(), "root"_a)
+      .def("swap", &BoundSession::swap, "data"_a, py::kw_only(), "round"_a)
       .def("all_gather", &BoundSession::all_gather, "data"_a)
       .def("next_completion", &BoundSession::next_completion)
+      .def("set_paths", &BoundSession::set_paths, "paths"_a)
+      .def("set_pace", &BoundSession::set_pace, "bytes_per_s"_a)
       .def("stats", &BoundSession::stats)
       .def("close", &BoundSession::close);
   py::class_<BoundCoordinator>(m, "Coordinator")

@@ -1,7 +1,7 @@
 #include "collective/choose.hpp"
 
 #include <algorithm>
-#include <string>
+#include <array>
 
 namespace isthmus {
 namespace {
@@ -20,17 +20,21 @@ const codecs::Codec* not_recodable(const Format& format, Way way) {
   return nullptr;
 }
 
+// Another schedule than the usual one, or other shares, must promise so much: measurements are not
+// better than that.
+constexpr double worth_it = .95;
+// A slice's stay on the slowest uplink. What waits for a slice waits so long once or twice.
+constexpr double slice_seconds = .004;
+
 bool lossless(const Format& format) {
   return std::ranges::all_of(format.segments(), [](const Segment& segment) {
     return segment.up->identity && segment.down->identity;
   });
 }
 
-}  // namespace
-
 // `gather` sends every peer all bytes up; `direct` sends each peer its share up and the own share
 // down: (W-1) up against (W-1)/W (up + down).
-Algorithm choose(int world, const Format& format) {
+Algorithm usual(int world, const Format& format) {
   if (world == 1 || not_recodable(format, &Segment::down) != nullptr) return Algorithm::gather;
   const std::uint64_t up = format.input_bytes();
   const auto sites = static_cast<std::uint64_t>(world);
@@ -40,6 +44,62 @@ Algorithm choose(int world, const Format& format) {
   // `gather`.
   if (world == 2 && lossless(format)) return Algorithm::direct;
   return up <= (up + format.down_bytes()) / sites ? Algorithm::gather : Algorithm::direct;
+}
+
+Load load_of(const Format& format) {
+  return {static_cast<double>(format.input_bytes()), static_cast<double>(format.down_bytes())};
+}
+
+std::uint32_t slice_for(const Format& format, const Paths& paths) {
+  const double slowest = std::ranges::min(paths.uplink);
+  const double bytes_an_element =
+      static_cast<double>(format.input_bytes()) / static_cast<double>(format.elements());
+  std::uint32_t least = least_slice_elements;
+  for (const Stretch& stretch : format.stretches()) least = std::max(least, stretch.granule);
+  std::uint32_t elements = default_slice_elements;
+  while (elements > least && elements * bytes_an_element > slice_seconds * slowest) elements /= 2;
+  return elements;
+}
+
+double seconds_of(const Choice& choice, const Format& format, const Paths& paths) {
+  const Load load = load_of(format);
+  const double slice = choice.slice_elements * load.down / static_cast<double>(format.elements());
+  switch (choice.algorithm) {
+    case Algorithm::direct:
+      return direct_seconds(paths, load, choice.shares, slice);
+    case Algorithm::ring:
+      return ring_seconds(paths, load, slice);
+    case Algorithm::gather:
+    case Algorithm::broadcast:
+    case Algorithm::swap:
+      return gather_seconds(paths, load);
+  }
+  return 0;
+}
+
+}  // namespace
+
+Choice choose_for(Algorithm algorithm, int world, const Format& format, const Paths* paths) {
+  Choice choice{.algorithm = algorithm};
+  if (paths == nullptr || world < 2 || format.elements() == 0) return choice;
+  choice.slice_elements = slice_for(format, *paths);
+  if (algorithm == Algorithm::direct) choice.shares = best_shares(*paths, load_of(format));
+  choice.seconds = seconds_of(choice, format, *paths);
+  return choice;
+}
+
+Choice choose(int world, const Format& format, const Paths* paths) {
+  Choice best = choose_for(usual(world, format), world, format, paths);
+  if (!best.seconds) return best;
+  for (const Algorithm other : {Algorithm::gather, Algorithm::direct, Algorithm::ring}) {
+    // A lossy codec rounds at every hop of a ring, though it may be allowed to.
+    const bool allowed =
+        check_schedule(other, format).ok() && (other != Algorithm::ring || lossless(format));
+    if (!allowed || other == best.algorithm) continue;
+    Choice choice = choose_for(other, world, format, paths);
+    if (*choice.seconds < worth_it * *best.seconds) best = std::move(choice);
+  }
+  return best;
 }
 
 Status check_schedule(Algorithm algorithm, const Format& format) {
@@ -63,8 +123,18 @@ std::string_view name_of(Algorithm algorithm) {
       return "ring";
     case Algorithm::broadcast:
       return "broadcast";
+    case Algorithm::swap:
+      return "swap";
   }
   return "unknown";  // a number that came from outside
+}
+
+std::string cut_text(std::uint32_t slice_elements, const Shares& shares) {
+  std::string text = "slices of " + std::to_string(slice_elements) + " elements and ";
+  if (shares.empty()) return text + "even shares";
+  text += "shares of";
+  for (const std::uint32_t share : shares) text += " " + std::to_string(share);
+  return text + " in " + std::to_string(whole_share);
 }
 
 }  // namespace isthmus

@@ -5,28 +5,38 @@
 namespace isthmus {
 namespace {
 
-// Where an even share of `owner` would begin: blocks of the largest granule are dealt out, and the
-// first owners get one more.
-std::uint64_t even_boundary(const Shape& shape, int owner) {
+// How many of `blocks` belong to the owners before this one.
+std::uint64_t blocks_before(const Shape& shape, std::uint64_t blocks, int owner) {
+  const auto owners = static_cast<std::uint64_t>(shape.world);
+  const auto before = static_cast<std::uint64_t>(owner);
+  if (shape.shares.empty()) {  // the first owners get one more
+    return before * (blocks / owners) + std::min(before, blocks % owners);
+  }
+  std::uint64_t part = 0;
+  for (std::size_t i = 0; i < before; ++i) part += shape.shares[i];
+  // In two steps, so that nothing overflows.
+  return blocks / whole_share * part +
+         (blocks % whole_share * part + whole_share / 2) / whole_share;
+}
+
+// Where the share of `owner` would begin if only blocks of the largest granule were dealt out.
+std::uint64_t block_boundary(const Shape& shape, int owner) {
   std::uint64_t block = 1;
   for (const Stretch& stretch : shape.stretches) {
     block = std::max<std::uint64_t>(block, stretch.granule);
   }
   const std::uint64_t elements = shape.elements();
-  const auto owners = static_cast<std::uint64_t>(shape.world);
-  const auto before = static_cast<std::uint64_t>(owner);
   const std::uint64_t blocks = elements / block + (elements % block != 0 ? 1 : 0);
-  const std::uint64_t dealt = before * (blocks / owners) + std::min(before, blocks % owners);
-  return std::min(dealt * block, elements);
+  return std::min(blocks_before(shape, blocks, owner) * block, elements);
 }
 
 // There, or at the next place where a cut is allowed.
 std::uint64_t boundary(const Shape& shape, int owner) {
-  const std::uint64_t even = even_boundary(shape, owner);
+  const std::uint64_t at = block_boundary(shape, owner);
   std::uint64_t begin = 0;
   for (const Stretch& stretch : shape.stretches) {
-    if (even < begin + stretch.elements) {
-      const std::uint64_t granules = (even - begin + stretch.granule - 1) / stretch.granule;
+    if (at < begin + stretch.elements) {
+      const std::uint64_t granules = (at - begin + stretch.granule - 1) / stretch.granule;
       return begin + std::min(granules * stretch.granule, stretch.elements);
     }
     begin += stretch.elements;
@@ -57,6 +67,8 @@ Schedule make_schedule(Algorithm algorithm, const Shape& shape, int root) {
       return ring_all_reduce(shape);
     case Algorithm::broadcast:
       return broadcast(shape, root);
+    case Algorithm::swap:
+      return swap(shape, root);
   }
   return {};
 }

@@ -1,10 +1,10 @@
 // Schedule: one rank's part in a collective, as data. Who sends which elements to whom, and what
 // must be summed first.
 //
-// Made by pure functions (direct.cpp, gather.cpp, ring.cpp, broadcast.cpp), proved for worlds of 1
-// to 64 without a network, and run by Executor. All ranks of a collective make theirs from the same
-// (world, stretches), so both ends of a transfer agree on its number and its span without
-// asking. Empty spans make no transfer.
+// Made by pure functions (direct.cpp, gather.cpp, ring.cpp, broadcast.cpp, swap.cpp), proved for
+// worlds of 1 to 64 without a network, and run by Executor. All ranks of a collective make theirs
+// from the same (world, stretches), so both ends of a transfer agree on its number and its span
+// without asking. Empty spans make no transfer.
 #pragma once
 
 #include <cstdint>
@@ -69,7 +69,7 @@ struct Schedule {
   std::vector<Sum> sums;
 };
 
-enum class Algorithm : std::uint8_t { direct = 1, gather = 2, ring = 3, broadcast = 4 };
+enum class Algorithm : std::uint8_t { direct = 1, gather = 2, ring = 3, broadcast = 4, swap = 5 };
 
 // Elements that may be cut at multiples of `granule`, counted from the stretch's beginning.
 struct Stretch {
@@ -77,11 +77,17 @@ struct Stretch {
   std::uint32_t granule;
 };
 
-// REQUIRES: 0 <= rank < world, and every granule is above 0.
+// What an owner has of the elements, in 65,536ths: one for each rank, together `whole_share`. None:
+// all the same.
+using Shares = std::vector<std::uint32_t>;
+inline constexpr std::uint32_t whole_share = 1 << 16;
+
+// REQUIRES: 0 <= rank < world, every granule is above 0, and shares are as said.
 struct Shape {
   int rank;
   int world;
   std::vector<Stretch> stretches;
+  Shares shares{};
 
   std::uint64_t elements() const;
 };
@@ -92,11 +98,15 @@ Schedule gather_all_reduce(const Shape& shape);
 Schedule gather_terms(const Shape& shape);
 Schedule ring_all_reduce(const Shape& shape);
 Schedule broadcast(const Shape& shape, int root);  // REQUIRES: 0 <= root < world
-// Any of them. `root`: of a broadcast.
+// REQUIRES: 0 <= round < swap_rounds(world). A rank that has nobody keeps its own.
+Schedule swap(const Shape& shape, int round);
+int swap_rounds(int world);
+int swap_partner(int rank, int world, int round);
+// Any of them. `root`: of a broadcast; of a swap its round.
 Schedule make_schedule(Algorithm algorithm, const Shape& shape, int root = 0);
 
-// The owner's share of the elements, as even as the granules allow. Shares follow each other in the
-// order of their owners.
+// The owner's part of the elements, as near to its share as the granules allow. Parts follow each
+// other in the order of their owners.
 Span share(const Shape& shape, int owner);
 
 }  // namespace isthmus

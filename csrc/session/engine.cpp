@@ -22,7 +22,7 @@ Engine::Engine(Network& network, std::unique_ptr<Listener> listener, EngineOptio
       joined_(std::move(joined)),
       now_ns_(now_ns),
       join_deadline_ns_(now_ns + options_.timeout_ns),
-      pacer_(options_.uplink_bits_per_s),
+      pacer_(options_.pace_bytes_per_s),
       discard_(max_payload_bytes) {}
 
 Engine::~Engine() = default;

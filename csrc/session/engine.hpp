@@ -26,7 +26,7 @@ struct EngineOptions {
   JoinRequest join;
   std::int64_t timeout_ns = 60 * second_ns;  // of joining, and of an operation without progress
   std::int64_t heartbeat_timeout_ns = 5 * second_ns;
-  double uplink_bits_per_s = 0;  // 0: not known
+  double pace_bytes_per_s = 0;  // of all data together; 0: nothing is held back
 };
 
 struct EngineStats {
@@ -52,6 +52,7 @@ class Engine final : public Actor, private Traffic {
   // Ends what is in flight with Cancelled, sends what others still need, and says goodbye; then
   // closed().
   void close(std::int64_t now_ns);
+  void set_pace(double bytes_per_s) { pacer_ = Pacer(bytes_per_s); }
   bool closed() const { return phase_ == Phase::closed; }
 
   const Roster* roster() const { return rendezvous_.roster(); }

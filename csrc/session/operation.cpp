@@ -9,14 +9,6 @@
 #include "collective/choose.hpp"
 
 namespace isthmus {
-namespace {
-
-// 256 KiB of float32: large enough that a frame's cost vanishes, small enough to stay in the
-// second-level cache. All granules are powers of two up to the largest.
-constexpr std::uint32_t slice_elements = 64 << 10;
-static_assert(slice_elements % codecs::max_granule == 0);
-
-}  // namespace
 
 Operation::Operation(std::shared_ptr<Work> work, Request request, Place place, Buffers& buffers)
     : work_(std::move(work)),
@@ -32,7 +24,8 @@ Operation::Operation(std::shared_ptr<Work> work, Request request, Place place, B
 void Operation::build_executor(Buffers& buffers) {
   std::vector<Segment> segments = request_.segments;
   ByteView input = request_.input;
-  const bool bytes = request_.collective == Collective::broadcast;
+  const bool bytes = moves_bytes(request_.collective);
+  const bool has_input = request_.collective == Collective::swap || place_.rank == request_.root;
   if (bytes) {
     // Bytes travel as float32 that nobody computes with, padded to whole elements.
     const codecs::Codec* f32 = codecs::find("f32");
@@ -41,20 +34,23 @@ void Operation::build_executor(Buffers& buffers) {
   }
   Format format(std::move(segments));
   output_ = buffers.lease(format.elements() * sizeof(float));
-  if (bytes && place_.rank == request_.root) {
+  if (bytes && has_input) {
     padded_input_ = buffers.lease(format.input_bytes());
     std::memset(padded_input_.bytes().data(), 0, padded_input_.bytes().size());
     std::memcpy(padded_input_.bytes().data(), request_.output.data(), request_.output.size());
   }
   // Others have no input, and their schedule reads none.
-  if (bytes) input = place_.rank == request_.root ? padded_input_.bytes() : output_.bytes();
+  if (bytes) input = has_input ? padded_input_.bytes() : output_.bytes();
   Job job = job_of(std::move(format));
   if (job.terms) terms_ = buffers.lease(job.terms->bytes());
   executor_ = std::make_unique<Executor>(std::move(job), input, output_.floats(), terms_.bytes());
 }
 
 Job Operation::job_of(Format format) const {
-  const Shape shape{.rank = place_.rank, .world = place_.world, .stretches = format.stretches()};
+  const Shape shape{.rank = place_.rank,
+                    .world = place_.world,
+                    .stretches = format.stretches(),
+                    .shares = request_.shares};
   const bool gathers_terms = request_.terms && request_.algorithm == Algorithm::gather;
   Job job{.rank = place_.rank,
           .world = place_.world,
@@ -62,7 +58,7 @@ Job Operation::job_of(Format format) const {
                                     : make_schedule(request_.algorithm, shape, request_.root),
           .format = std::move(format),
           .mean = request_.mean && request_.collective == Collective::all_reduce,
-          .slice_elements = slice_elements};
+          .slice_elements = request_.slice_elements};
   if (request_.terms) job.terms = terms_of(request_.algorithm, place_.world, job.format);
   return job;
 }

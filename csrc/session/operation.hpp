@@ -67,7 +67,7 @@ class Operation {
       heard_;  // by rank; this site's own is there from the start
   Buffers::Lease output_;
   Buffers::Lease terms_;
-  Buffers::Lease padded_input_;  // broadcast, at the root
+  Buffers::Lease padded_input_;  // broadcast, at the root; swap
   std::unique_ptr<Executor> executor_;
   std::string objection_;
   bool started_ = false;

@@ -5,15 +5,12 @@
 namespace isthmus {
 namespace {
 
-// Of an uplink's bits, 1448 of 1514 bytes a packet are payload.
-constexpr double payload_share = .95;
-// What may go at once after a pause: two frames, or what the uplink carries in this time.
-constexpr double least_burst_bytes = 512 << 10;
+// What may go at once after a pause: what the uplink carries in this time, but a slow one's frame
+// at least.
+constexpr double least_burst_bytes = 64 << 10;
 constexpr double burst_s = .01;
 
 }  // namespace
-
-Pacer::Pacer(double uplink_bits_per_s) : bytes_per_s_(payload_share * uplink_bits_per_s / 8) {}
 
 bool Pacer::may_send(std::int64_t now_ns) {
   if (!active()) return true;

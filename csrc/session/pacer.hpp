@@ -15,8 +15,8 @@ namespace isthmus {
 
 class Pacer {
  public:
-  // What the uplink carries, headers and all; 0: not known, and nothing is held back.
-  explicit Pacer(double uplink_bits_per_s);
+  // Of payload; 0: nothing is held back.
+  explicit Pacer(double bytes_per_s) : bytes_per_s_(bytes_per_s) {}
 
   bool active() const { return bytes_per_s_ > 0; }
   // Data may go now; spend() what went. Not: come back at ready_ns().

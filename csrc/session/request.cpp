@@ -4,8 +4,6 @@
 #include <cmath>
 #include <cstdio>
 
-#include "collective/choose.hpp"
-
 namespace isthmus {
 namespace {
 
@@ -50,6 +48,8 @@ std::string_view name_of(Collective collective) {
       return "broadcast";
     case Collective::all_gather:
       return "all_gather";
+    case Collective::swap:
+      return "swap";
   }
   return "?";
 }
@@ -59,7 +59,9 @@ Announcement announcement_of(const Request& r) {
                  .algorithm = r.algorithm,
                  .mean = r.mean ? std::uint8_t{1} : std::uint8_t{0},
                  .root = static_cast<std::uint16_t>(r.root),
-                 .bytes = r.collective == Collective::broadcast ? r.output.size() : 0,
+                 .slice_elements = r.slice_elements,
+                 .shares = r.shares,
+                 .bytes = moves_bytes(r.collective) ? r.output.size() : 0,
                  .layout = r.layout,
                  .weight = r.weight,
                  .payload = r.payload};
@@ -73,10 +75,10 @@ std::vector<std::byte> to_payload(const Announcement& a) {
       .put(static_cast<std::uint8_t>(a.algorithm))
       .put(a.mean)
       .put(a.root)
-      .put(a.bytes)
-      .put(a.layout)
-      .put(a.weight)
-      .put(static_cast<std::uint32_t>(a.segments.size()));
+      .put(a.slice_elements)
+      .put(static_cast<std::uint16_t>(a.shares.size()));
+  for (const std::uint32_t share : a.shares) out.put(share);
+  out.put(a.bytes).put(a.layout).put(a.weight).put(static_cast<std::uint32_t>(a.segments.size()));
   for (const SegmentName& segment : a.segments) {
     out.put(segment.up)
         .put(segment.up_variant)
@@ -103,6 +105,9 @@ Result<Announcement> parse_announcement(ByteView payload) {
   a.algorithm = static_cast<Algorithm>(in.get<std::uint8_t>());
   a.mean = in.get<std::uint8_t>();
   a.root = in.get<std::uint16_t>();
+  a.slice_elements = in.get<std::uint32_t>();
+  const auto shares = in.get<std::uint16_t>();
+  for (std::uint16_t i = 0; i < shares && in.ok(); ++i) a.shares.push_back(in.get<std::uint32_t>());
   a.bytes = in.get<std::uint64_t>();
   a.layout = in.get<std::uint64_t>();
   a.weight = in.get<float>();
@@ -116,7 +121,7 @@ Result<Announcement> parse_announcement(ByteView payload) {
     segment.down_variant = in.get<std::uint8_t>();
     segment.elements = in.get<std::uint64_t>();
   }
-  if (!in.ok() || collective < 1 || collective > 3)
+  if (!in.ok() || collective < 1 || collective > 4)
     return wire_error("its announcement makes no sense");
   if (!std::isfinite(a.weight) || a.weight < 0)
     return wire_error("it announced a weight that is no number of zero or more");
@@ -166,6 +171,9 @@ std::string difference(const Announcement& mine, const std::string& my_site,
   if (mine.algorithm != theirs.algorithm)
     return say("the schedule", std::string(name_of(mine.algorithm)),
                std::string(name_of(theirs.algorithm)));
+  if (mine.slice_elements != theirs.slice_elements || mine.shares != theirs.shares)
+    return say("the cut", cut_text(mine.slice_elements, mine.shares),
+               cut_text(theirs.slice_elements, theirs.shares));
   return "";
 }
 

@@ -6,7 +6,7 @@
 
 #include "base/bytes.hpp"
 #include "base/status.hpp"
-#include "collective/format.hpp"
+#include "collective/choose.hpp"
 
 namespace isthmus {
 
@@ -14,14 +14,19 @@ namespace isthmus {
 inline constexpr std::size_t max_gather_bytes = (1 << 20) - 256;
 inline constexpr std::size_t max_segments = 1 << 16;
 
-enum class Collective : std::uint8_t { all_reduce = 1, broadcast = 2, all_gather = 3 };
+enum class Collective : std::uint8_t { all_reduce = 1, broadcast = 2, all_gather = 3, swap = 4 };
+
+// Bytes that nobody computes with.
+constexpr bool moves_bytes(Collective c) {
+  return c == Collective::broadcast || c == Collective::swap;
+}
 
 struct Request {
   Collective collective = Collective::all_gather;
   // all_reduce: `input` is the segments' wires as Format lays them out, `output` the memory of
-  // their floats (for f32 it may be the same), or of the terms (collective/terms.hpp). broadcast:
-  // `output` is the caller's bytes, in and out. Both stay until the work is done; `output` is
-  // written once, when all went well.
+  // their floats (for f32 it may be the same), or of the terms (collective/terms.hpp). broadcast
+  // and swap: `output` is the caller's bytes, in and out. Both stay until the work is done;
+  // `output` is written once, when all went well.
   ByteView input{};
   ByteSpan output{};
   std::vector<Segment> segments{};  // all_reduce
@@ -29,8 +34,10 @@ struct Request {
   bool mean = true;
   float weight = 1.0f;
   Algorithm algorithm = Algorithm::direct;
+  Shares shares{};  // of direct; none: all the same
+  std::uint32_t slice_elements = default_slice_elements;
   std::uint64_t layout = 0;          // a hash of what the elements mean
-  int root = 0;                      // broadcast
+  int root = 0;                      // broadcast; swap: the round
   std::vector<std::byte> payload{};  // all_gather
 };
 
@@ -47,7 +54,9 @@ struct Announcement {
   Algorithm algorithm = Algorithm::direct;
   std::uint8_t mean = 0;
   std::uint16_t root = 0;
-  std::uint64_t bytes = 0;              // broadcast
+  std::uint32_t slice_elements = 0;
+  Shares shares{};
+  std::uint64_t bytes = 0;              // broadcast, swap
   std::vector<SegmentName> segments{};  // all_reduce
   std::uint64_t layout = 0;
   float weight = 1.0f;

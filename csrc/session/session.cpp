@@ -71,7 +71,7 @@ Status Session::start() {
                                 .ticket = random_seed()},
                        .timeout_ns = options_.timeout_ns,
                        .heartbeat_timeout_ns = options_.heartbeat_timeout_ns,
-                       .uplink_bits_per_s = options_.uplink_bits_per_s};
+                       .pace_bytes_per_s = options_.pace_bytes_per_s};
   // Callers see the end of joining only after what they may read then is written.
   auto joined = std::make_shared<Work>(0);
   joined->when_done([this, work = joined.get()] {
@@ -160,6 +160,27 @@ std::shared_ptr<Work> Session::next_completion() {
   auto work = std::move(completions_.front());
   completions_.pop_front();
   return work;
+}
+
+void Session::set_paths(std::shared_ptr<const Paths> paths) {
+  const std::lock_guard lock(mutex_);
+  paths_ = std::move(paths);
+}
+
+Choice Session::choice_for(std::optional<Algorithm> schedule, const Format& format) const {
+  std::shared_ptr<const Paths> paths;
+  {
+    const std::lock_guard lock(mutex_);
+    paths = paths_;
+  }
+  const int world = static_cast<int>(roster_.members.size());
+  return schedule ? choose_for(*schedule, world, format, paths.get())
+                  : choose(world, format, paths.get());
+}
+
+void Session::set_pace(double bytes_per_s) {
+  const std::lock_guard lock(mutex_);
+  if (!closed_) reactor_->post([this, bytes_per_s] { engine_->set_pace(bytes_per_s); });
 }
 
 EngineStats Session::stats() {

@@ -28,7 +28,7 @@ struct SessionOptions {
   int streams = 0;  // data streams a link; 0: by the number of sites
   std::int64_t timeout_ns = 60 * second_ns;
   std::int64_t heartbeat_timeout_ns = 5 * second_ns;
-  double uplink_bits_per_s = 0;  // what this site's uplink carries; 0: not known
+  double pace_bytes_per_s = 0;  // of all data together; 0: nothing is held back
   TcpOptions tcp;
 };
 
@@ -49,6 +49,14 @@ class Session {
   // Returns the works that asked for it by `announce_done` as they end; null once closed.
   std::shared_ptr<Work> next_completion();
   void announce_done(const std::shared_ptr<Work>& work);
+
+  // From the next operation on: what all sites must say between the same two operations, and alike.
+  // Null: forget. REQUIRES: sound(*paths), and its world is the roster's.
+  void set_paths(std::shared_ptr<const Paths> paths);
+  // How an operation that comes now runs; `schedule` as asked, none: as is best.
+  Choice choice_for(std::optional<Algorithm> schedule, const Format& format) const;
+  // Data leaves no faster from now on, in bytes a second of payload; 0: as fast as it can.
+  void set_pace(double bytes_per_s);
 
   EngineStats stats();
   void close();
@@ -82,6 +90,7 @@ class Session {
   std::deque<std::shared_ptr<Work>> completions_;
   std::deque<std::shared_ptr<Work>> in_flight_;
   std::uint64_t next_operation_ = Engine::first_operation;
+  std::shared_ptr<const Paths> paths_;
   bool closed_ = false;
   std::optional<EngineStats> last_stats_;
 };

@@ -63,6 +63,20 @@ void draw_segments(Random& random, OperationPlan& plan) {
   }
 }
 
+// What a plan for unequal links may say: any shares, also of nothing, and any slice.
+void draw_cut(Random& random, int world, OperationPlan& plan) {
+  if (random.one_in(2)) return;
+  constexpr std::array slices = {codecs::max_granule, default_slice_elements,
+                                 4 * default_slice_elements};
+  plan.slice_elements = pick(random, slices);
+  std::uint32_t left = whole_share;
+  for (int owner = 1; owner < world; ++owner) {
+    plan.shares.push_back(random.one_in(4) ? 0 : random.between<std::uint32_t>(0, left));
+    left -= plan.shares.back();
+  }
+  plan.shares.push_back(left);
+}
+
 OperationPlan draw_operation(Random& random, int world) {
   OperationPlan plan;
   plan.elements = draw_elements(random);
@@ -70,6 +84,7 @@ OperationPlan draw_operation(Random& random, int world) {
   plan.root = static_cast<int>(random.below(static_cast<std::uint64_t>(world)));
   plan.algorithm = pick(random, std::array{Algorithm::direct, Algorithm::gather, Algorithm::ring});
   draw_segments(random, plan);
+  draw_cut(random, world, plan);
   const auto kind = random.below(8);
   if (kind == 0) plan.collective = Collective::broadcast;
   if (kind == 1) plan.collective = Collective::all_gather;
@@ -233,7 +248,8 @@ std::string say(const OperationPlan& operation, const WorldPlan& plan) {
   if (operation.collective == Collective::all_reduce) {
     constexpr std::array algorithms = {"?", "direct", "gather", "ring", "broadcast"};
     text += " elements, " + std::string(algorithms[static_cast<std::size_t>(operation.algorithm)]) +
-            (operation.mean ? ", mean" : ", sum");
+            (operation.mean ? ", mean, " : ", sum, ") +
+            cut_text(operation.slice_elements, operation.shares);
     for (const SegmentPlan& segment : operation.segments)
       text += ", " + std::to_string(segment.elements) + " " + segment.up + "/" + segment.down;
   } else {

@@ -57,6 +57,8 @@ struct SegmentPlan {  // of an all_reduce
 struct OperationPlan {
   Collective collective = Collective::all_reduce;
   Algorithm algorithm = Algorithm::direct;
+  Shares shares;
+  std::uint32_t slice_elements = default_slice_elements;
   std::vector<SegmentPlan> segments;  // all_reduce
   std::uint64_t elements = 1;         // of all segments; broadcast, all_gather: bytes
   bool mean = false;

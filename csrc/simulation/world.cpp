@@ -84,9 +84,7 @@ void Site::join() {
   options.timeout_ns = plan_.timeout_ns;
   options.heartbeat_timeout_ns = plan_.heartbeat_timeout_ns;
   const bool knows_its_uplink = (plan_.seed + static_cast<std::uint64_t>(site_)) % 2 == 0;
-  constexpr double no_headers = 1.1;  // the simulator carries payload alone
-  if (knows_its_uplink)
-    options.uplink_bits_per_s = no_headers * static_cast<double>(self.up_bits_per_s);
+  if (knows_its_uplink) options.pace_bytes_per_s = static_cast<double>(self.up_bits_per_s) / 8;
   auto joined = std::make_shared<Work>(0);
   report_.joined.begun = true;
   report_.joined.begun_ns = now_ns_;
@@ -152,6 +150,8 @@ Request Site::request_for(std::size_t index) {
   request.mean = operation.mean;
   request.weight = operation.weights[static_cast<std::size_t>(site_)];
   request.algorithm = operation.algorithm;
+  request.shares = operation.shares;
+  request.slice_elements = operation.slice_elements;
   return request;
 }
 

@@ -69,7 +69,6 @@ class Session:
         streams: int,
         timeout: float,
         heartbeat: float,
-        uplink_mbit: float,
         congestion: str,
     ) -> None: ...
     @property
@@ -105,12 +104,38 @@ class Session:
         segments, of which the first codec counts."""
     def broadcast(self, data: Any, *, root: int) -> Work:
         """Every site's writable C-contiguous buffer becomes the root's bytes. Sizes must agree."""
+    def swap(self, data: Any, *, round: int) -> Work:
+        """Two sites at a time exchange the bytes of their buffers: each with each in W-1 rounds (W,
+        if W is odd; then one keeps its own). Sizes must agree."""
     def all_gather(self, data: bytes) -> Work:
         """At most 1 MiB a site; sizes may differ. An empty one is a barrier."""
     def next_completion(self) -> Work | None:
         """Blocks (without the GIL) for the next notified work; None once the session is closed."""
+    def set_paths(self, paths: Paths | None) -> None:
+        """What "auto" goes by from the next operation on. All sites must say the same, between the
+        same two operations."""
+    def set_pace(self, bytes_per_s: float) -> None:
+        """All data together leaves no faster; payload bytes. 0: as fast as it can."""
     def stats(self) -> dict[str, Any]: ...
     def close(self) -> None: ...
+
+class Paths:
+    """What the network between the sites carries: bytes a second and seconds one way, by rank;
+    pairs as [from][to]."""
+
+    def __init__(
+        self,
+        *,
+        uplink: Sequence[float],
+        downlink: Sequence[float],
+        pair: Sequence[Sequence[float]],
+        delay: Sequence[Sequence[float]],
+    ) -> None: ...
+    def choose(
+        self, segments: Sequence[tuple[str, str, int]], *, schedule: str = "auto"
+    ) -> dict[str, Any]:
+        """How an all-reduce runs: schedule, shares (of 65536, empty: even), slice_elements, and the
+        seconds that the network takes for it (None for one site)."""
 
 class Coordinator:
     """The roster's keeper, in a thread of its own. Never sees data."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import random
 from dataclasses import dataclass
 from typing import Any
 
@@ -213,6 +215,40 @@ def test_ranks_talk_to_others_only_and_in_a_ring_to_neighbours(world: World) -> 
         come = others & {(rank - 1) % world.size} if ring else others
         assert {send["peer"] for send in schedule["sends"]} <= to
         assert {receive["peer"] for receive in schedule["receives"]} <= come
+
+
+def drawn_shares(world: int) -> list[int]:
+    """Of 65536, some of them nothing."""
+    draw = random.Random(world)
+    weights = [draw.choice([0, 1, 5, draw.random()]) for _ in range(world)]
+    weights[world // 2] += 1
+    cut = [0, *itertools.accumulate(weights)]
+    at = [round(65536 * c / cut[-1]) for c in cut]
+    return [b - a for a, b in itertools.pairwise(at)]
+
+
+@pytest.mark.parametrize("size", WORLDS)
+@pytest.mark.parametrize(("elements", "block"), [(100_001, 128), (3, 4), (65536 * 3, 1)])
+def test_uneven_shares_still_sum_everything_once_and_near_to_what_was_asked(
+    size: int, elements: int, block: int
+) -> None:
+    shares = drawn_shares(size)
+    schedules = [
+        _core.schedule(
+            "direct", rank=rank, world=size, elements=elements, block=block, shares=shares
+        )
+        for rank in range(size)
+    ]
+    flow = Flow(schedules)
+    for rank, schedule in enumerate(schedules):
+        written = 0
+        for (begin, count), kind, i in outputs(schedule):
+            assert begin == written
+            written += count
+            assert flow.value(kind, rank, i)[0] == tuple(range(size))
+        assert written == elements
+        own = sum(total["span"][1] for total in schedule["sums"])
+        assert abs(own - elements * shares[rank] / 65536) <= 2 * block
 
 
 @pytest.mark.parametrize("size", WORLDS)

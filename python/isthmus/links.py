@@ -1,0 +1,84 @@
+"""links: what the network between the sites carries, as it was measured, and what that promises."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from isthmus import _core
+from isthmus.codecs import Codec, parse
+from isthmus.errors import Refused
+
+# Of what a link carries, 1448 of 1514 bytes a packet are data.
+PAYLOAD_SHARE = 0.95
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How an all-reduce runs, and the seconds that the network takes for it.
+
+    shares: what each site adds up for all, by rank, together 1. slice_elements: what travels in one
+    frame.
+    """
+
+    schedule: str
+    shares: tuple[float, ...]
+    slice_elements: int
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Links:
+    """Between the sites of a session, by rank; the same at every site.
+
+    uplink, downlink: bytes a second, of one site to and from all others together. pair: bytes a
+    second as [from][to]. delay: seconds one way, as [from][to].
+    """
+
+    sites: tuple[str, ...]
+    uplink: tuple[float, ...]
+    downlink: tuple[float, ...]
+    pair: tuple[tuple[float, ...], ...]
+    delay: tuple[tuple[float, ...], ...]
+
+    def native(self) -> _core.Paths:
+        """Refused if the numbers are none that a network can have."""
+        world = len(self.sites)
+        if any(len(rows) != world for rows in (self.uplink, self.downlink, self.pair, self.delay)):
+            raise Refused(f"links of {world} sites need a row for each of them")
+        return _core.Paths(
+            uplink=self.uplink, downlink=self.downlink, pair=self.pair, delay=self.delay
+        )
+
+    def plan(self, elements: int, codec: str | Codec = "f32", *, schedule: str = "auto") -> Plan:
+        """For float32 arrays of so many elements; encoding and adding are not in the seconds."""
+        way = parse(codec)
+        return self.plan_segments([(way.up, way.down, elements)], schedule=schedule)
+
+    def plan_segments(
+        self, segments: Sequence[tuple[str, str, int]], *, schedule: str = "auto"
+    ) -> Plan:
+        """The same for an exchange of several codecs: (up, down, elements) of each."""
+        chosen = self.native().choose(segments, schedule=schedule)
+        world = len(self.sites)
+        whole = sum(chosen["shares"])
+        return Plan(
+            schedule=chosen["schedule"],
+            shares=tuple(s / whole for s in chosen["shares"]) or (1 / world,) * world,
+            slice_elements=chosen["slice_elements"],
+            seconds=chosen["seconds"] or 0.0,
+        )
+
+
+def even_links(
+    sites: Sequence[str], *, mbit: float, rtt_s: float, world_mbit: Sequence[float] | None = None
+) -> Links:
+    """Links that are told instead of measured: every site's uplink and downlink the same, or one
+    number each (world_mbit), and nothing between them that is narrower."""
+    names = tuple(sites)
+    rates = tuple(PAYLOAD_SHARE * m * 1e6 / 8 for m in world_mbit or [mbit] * len(names))
+    return Links(
+        sites=names,
+        uplink=rates,
+        downlink=rates,
+        pair=tuple(tuple(min(a, b) for b in rates) for a in rates),
+        delay=((rtt_s / 2,) * len(names),) * len(names),
+    )
