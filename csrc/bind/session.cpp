@@ -12,6 +12,7 @@
 #include "bind/errors.hpp"
 #include "bind/module.hpp"
 #include "bind/segments.hpp"
+#include "bind/stats.hpp"
 
 namespace isthmus {
 namespace {
@@ -223,15 +224,7 @@ class BoundSession {
       const py::gil_scoped_release release;
       stats = session_->stats();
     }
-    py::dict links;
-    for (const auto& [site, link] : stats.links)
-      links[py::str(site)] = py::dict(
-          "bytes_sent"_a = link.bytes_sent, "bytes_received"_a = link.bytes_received,
-          "frames_sent"_a = link.frames_sent, "frames_received"_a = link.frames_received,
-          "streams"_a = link.streams, "rtt_ms"_a = static_cast<double>(link.path.rtt_ns) / 1e6,
-          "retransmits"_a = link.path.retransmits);
-    return py::dict("operations"_a = stats.operations_done, "kept"_a = stats.operations_kept,
-                    "generation"_a = generation(), "links"_a = links);
+    return to_dict(stats, session_->roster());
   }
 
   void set_paths(std::shared_ptr<Paths> paths) {

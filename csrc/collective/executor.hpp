@@ -35,6 +35,7 @@ struct OutSlice {
   std::array<ByteView, codecs::max_sections> bytes;  // valid until sent() or the executor's end
   int send = -1;                                     // for sent()
   std::size_t slice = 0;                             // for sent()
+  std::uint64_t elements = 0;
 };
 
 // REQUIRES: the schedule was made for this rank, world, and the format's stretches; where terms are

@@ -171,6 +171,7 @@ OutSlice Executor::State::out_slice(const Waiting& waiting) const {
   for (std::size_t i = 0; i < index(out.pieces); ++i) {
     out.bytes[i] = input_.subspan(pieces[i].offset, pieces[i].bytes);
   }
+  out.elements = waiting.slice.span.count;
   return out;
 }
 
@@ -181,7 +182,7 @@ OutSlice Executor::State::out_slice(const Ready& ready) const {
     const ByteView bytes = kept.buffer ? ByteView(kept.buffer.get(), wire_bytes(codec, slice))
                                        : std::as_bytes(output_of(slice));
     const SliceId id{send.transfer, slice.span.begin - send.span.begin};
-    return OutSlice{id, 1, {bytes}, ready.send, ready.slice};
+    return OutSlice{id, 1, {bytes}, ready.send, ready.slice, slice.span.count};
   };
   if (send.source == Source::sum) {
     const Adding& adding = sums_[index(send.from)];

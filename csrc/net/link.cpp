@@ -15,6 +15,11 @@ std::string seconds_text(std::int64_t ns) {
   return std::to_string(tenths / 10) + "." + std::to_string(tenths % 10) + " s";
 }
 
+// Zero: not known.
+std::int64_t least_known(std::int64_t a, std::int64_t b) {
+  return a == 0 || b == 0 ? std::max(a, b) : std::min(a, b);
+}
+
 }  // namespace
 
 Link::Link(LinkOptions options, std::vector<std::unique_ptr<Stream>> streams,
@@ -35,10 +40,12 @@ Status Link::pump(std::int64_t now_ns, Traffic& traffic) {
     return spoken || now_ns >= given_up_by_ns_ ? peer_lost("given up", options_.peer) : Status{};
   }
   if (auto s = read_control(traffic); !s.ok()) return dead(s);
+  const std::uint64_t before = stats_.bytes_received;
   for (DataStream& data : data_) {
     if (auto s = read_data(data, traffic); !s.ok()) return dead(s);
     if (data.ended && !peer_leaves_ && broken_since_ns_ == never_ns) broken_since_ns_ = now_ns;
   }
+  if (stats_.bytes_received != before) time_data(stats_.bytes_received - before, now_ns);
   for (DataStream& data : data_)
     if (auto s = write_data(data, traffic); !s.ok()) return dead(s);
   if (auto s = keep_alive(now_ns); !s.ok()) return dead(s);
@@ -125,6 +132,7 @@ Status Link::take(DataStream& data, std::size_t bytes, Traffic& traffic) {
     data.header.reset();
     data.got = 0;
     ++stats_.frames_received;
+    stats_.payload_received += done.length;
     if (auto s = traffic.arrived(options_.peer, done, data.payload); !s.ok()) return s;
   }
   data.got += bytes;
@@ -184,6 +192,7 @@ Status Link::write_data(DataStream& data, Traffic& traffic) {
     budget -= std::min(budget, *wrote);
     if (data.written < total) break;
     ++stats_.frames_sent;
+    stats_.payload_sent += data.out->header.length;
     traffic.sent(options_.peer, *data.out);
     data.out.reset();
     data.detached.clear();
@@ -197,6 +206,14 @@ Status Link::check_stamp(const Header& header) const {
   if (header.source != options_.peer)
     return wire_error("it sent a frame in the name of rank " + std::to_string(header.source));
   return {};
+}
+
+// TCP itself may pause for a round trip, until acknowledgements open its window.
+void Link::time_data(std::uint64_t bytes, std::int64_t now_ns) {
+  const std::int64_t gap = now_ns - std::exchange(last_data_ns_, now_ns);
+  if (gap > millisecond_ns && gap > control_.stream().path().rtt_ns) return;
+  stats_.run_bytes_received += bytes;
+  stats_.run_ns_received += gap;
 }
 
 Status Link::keep_alive(std::int64_t now_ns) {
@@ -282,10 +299,17 @@ LinkStats Link::stats() const {
   LinkStats stats = stats_;
   stats.bytes_sent += control_.bytes_sent();
   stats.bytes_received += control_.bytes_received();
-  stats.path = control_.stream().path();
+  const PathInfo control = control_.stream().path();
+  stats.path = {.rtt_ns = control.rtt_ns,
+                .min_rtt_ns = control.min_rtt_ns,
+                .retransmits = control.retransmits};
   for (const DataStream& data : data_) {
     const PathInfo path = data.stream->path();
     stats.path.retransmits += path.retransmits;
+    stats.path.bytes_acked += path.bytes_acked;
+    stats.path.delivery_bits_per_s += path.delivery_bits_per_s;
+    stats.path.busy_ns = std::max(stats.path.busy_ns, path.busy_ns);
+    stats.path.min_rtt_ns = least_known(stats.path.min_rtt_ns, path.min_rtt_ns);
   }
   return stats;
 }

@@ -47,9 +47,16 @@ struct LinkOptions {
 };
 
 struct LinkStats {
-  std::uint64_t bytes_sent = 0, bytes_received = 0;
+  std::uint64_t bytes_sent = 0, bytes_received = 0;      // all, with headers and control frames
+  std::uint64_t payload_sent = 0, payload_received = 0;  // of whole data frames
   std::uint64_t frames_sent = 0, frames_received = 0;
+  // Data comes in runs: a pause longer than a round trip ends one. What a run begins with is not
+  // counted here, because nobody knows how long it took.
+  std::uint64_t run_bytes_received = 0;
+  std::int64_t run_ns_received = 0;
   int streams = 0;
+  // Of the data streams: the least min_rtt, the longest busy, sums of the rest; rtt and retransmits
+  // with the control stream's.
   PathInfo path;
 };
 
@@ -107,6 +114,7 @@ class Link {
   Status end_of_data(DataStream& data, const Status& why);
   Status write_data(DataStream& data, Traffic& traffic);
   Status check_stamp(const Header& header) const;
+  void time_data(std::uint64_t bytes, std::int64_t now_ns);
   Status keep_alive(std::int64_t now_ns);
   Status dead(const Status& why) const;
 
@@ -126,6 +134,7 @@ class Link {
   std::int64_t broken_since_ns_ = never_ns;  // a data stream ended, and control has not said why
   std::int64_t silence_ends_ns_ = 0;
   std::int64_t next_heartbeat_ns_ = 0;
+  std::int64_t last_data_ns_ = 0;  // when data came last
   LinkStats stats_;
 };
 

@@ -74,7 +74,8 @@ class SimStream final : public Stream {
 
   PathInfo path() const override {
     const std::int64_t one_way = world_->path(way_.writer().host, way_.reader().host).latency_ns;
-    return {.rtt_ns = 2 * one_way, .retransmits = way_.pipe().retransmits};
+    return {
+        .rtt_ns = 2 * one_way, .min_rtt_ns = 2 * one_way, .retransmits = way_.pipe().retransmits};
   }
   std::string peer_address() const override { return way_.reader().address; }
 

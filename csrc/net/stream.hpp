@@ -16,8 +16,12 @@ namespace isthmus {
 
 // What the kernel knows about a stream's path; zeros where it is not known.
 struct PathInfo {
-  std::int64_t rtt_ns = 0;
+  std::int64_t rtt_ns = 0;      // smoothed
+  std::int64_t min_rtt_ns = 0;  // the least of late
   std::int64_t retransmits = 0;
+  std::uint64_t bytes_acked = 0;
+  std::int64_t busy_ns = 0;        // with bytes written that the peer had not acknowledged
+  double delivery_bits_per_s = 0;  // as last measured, perhaps long ago
 };
 
 class Stream {

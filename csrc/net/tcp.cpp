@@ -1,6 +1,6 @@
 #include "net/tcp.hpp"
 
-#include <netinet/tcp.h>
+#include <linux/tcp.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -100,11 +100,19 @@ class TcpStream final : public Stream {
   void shut_write() override { ::shutdown(socket_.fd(), SHUT_WR); }
   std::string peer_address() const override { return peer_; }
 
+  // An older kernel fills less of it; the rest stays zero.
   PathInfo path() const override {
     tcp_info info{};
     socklen_t size = sizeof info;
     if (getsockopt(socket_.fd(), IPPROTO_TCP, TCP_INFO, &info, &size) != 0) return {};
-    return {.rtt_ns = std::int64_t{info.tcpi_rtt} * 1000, .retransmits = info.tcpi_total_retrans};
+    constexpr std::uint32_t no_min_rtt = ~std::uint32_t{0};
+    const std::int64_t min_rtt_us = info.tcpi_min_rtt == no_min_rtt ? 0 : info.tcpi_min_rtt;
+    return {.rtt_ns = std::int64_t{info.tcpi_rtt} * 1000,
+            .min_rtt_ns = min_rtt_us * 1000,
+            .retransmits = info.tcpi_total_retrans,
+            .bytes_acked = info.tcpi_bytes_acked,
+            .busy_ns = static_cast<std::int64_t>(info.tcpi_busy_time) * 1000,
+            .delivery_bits_per_s = static_cast<double>(info.tcpi_delivery_rate) * 8};
   }
 
  private:

@@ -161,10 +161,7 @@ void Engine::complete_operations() {
     Operation& operation = *it->second;
     if (!operation.done() && !operation.objection().empty())
       refuse_operation(operation, refused(operation.title() + ": " + operation.objection()));
-    if (!operation.ready()) continue;
-    operation.complete();
-    ++operations_done_;
-    progress_ = true;
+    if (operation.ready()) complete(operation);
   }
   while (true) {
     const auto open = operations_.find(first_open_);
@@ -181,6 +178,16 @@ void Engine::complete_operations() {
   std::erase_if(operations_, [&](const auto& entry) {
     return entry.first < everywhere && entry.second->finished() && !entry.second->failed();
   });
+}
+
+void Engine::complete(Operation& operation) {
+  operation.complete();
+  ++operations_done_;
+  progress_ = true;
+  if (operation.failed()) return ledger_.failed(operation.number());
+  ledger_.done(operation.number(), now_ns_);
+  if (const std::uint64_t elements = operation.elements_to_reduce(); elements > 0)
+    ledger_.reduced(elements, operation.outcome().contributors);
 }
 
 void Engine::check_timeout(std::int64_t now_ns) {
@@ -265,8 +272,9 @@ void Engine::step_closing(std::int64_t now_ns) {
 
 EngineStats Engine::stats() const {
   if (phase_ == Phase::closed) return last_stats_;
-  EngineStats stats{
-      .operations_done = operations_done_, .operations_kept = operations_.size(), .links = {}};
+  EngineStats stats{.operations_done = operations_done_,
+                    .operations_kept = operations_.size(),
+                    .operations = ledger_.stats()};
   for (std::size_t peer = 0; peer < links_.size(); ++peer)
     if (links_[peer] != nullptr) stats.links.emplace_back(sites_[peer], links_[peer]->stats());
   return stats;

@@ -16,6 +16,7 @@
 #include "mesh/rendezvous.hpp"
 #include "net/actor.hpp"
 #include "session/early.hpp"
+#include "session/ledger.hpp"
 #include "session/operation.hpp"
 #include "session/pacer.hpp"
 
@@ -32,7 +33,8 @@ struct EngineOptions {
 struct EngineStats {
   std::uint64_t operations_done = 0;
   std::uint64_t operations_kept = 0;  // done here, not yet at every site
-  std::vector<std::pair<std::string, LinkStats>> links;
+  OperationStats operations{};
+  std::vector<std::pair<std::string, LinkStats>> links{};
 };
 
 class Engine final : public Actor, private Traffic {
@@ -80,6 +82,7 @@ class Engine final : public Actor, private Traffic {
   bool may_send(int peer);
   void see_off_leavers();
   void complete_operations();
+  void complete(Operation& operation);
   void check_timeout(std::int64_t now_ns);
   std::int64_t deadline_ns() const;
 
@@ -126,6 +129,7 @@ class Engine final : public Actor, private Traffic {
   std::int64_t progress_ns_ = 0;              // when anything last moved an operation on
   bool progress_ = false;
   std::uint64_t operations_done_ = 0;
+  Ledger ledger_;
   EngineStats last_stats_;  // once closed
 };
 

@@ -63,6 +63,11 @@ Job Operation::job_of(Format format) const {
   return job;
 }
 
+std::uint64_t Operation::elements_to_reduce() const {
+  const auto add = [](std::uint64_t sum, const SegmentName& s) { return sum + s.elements; };
+  return std::accumulate(mine_.segments.begin(), mine_.segments.end(), std::uint64_t{0}, add);
+}
+
 void Operation::heard(int peer, Announcement theirs) {
   heard_[static_cast<std::size_t>(peer)] = std::move(theirs);
   start_if_all_heard();

@@ -24,10 +24,12 @@ class Operation {
 
   std::uint64_t number() const { return work_->operation(); }
   const Announcement& announcement() const { return mine_; }
+  std::uint64_t elements_to_reduce() const;  // all_reduce; 0 for the others
 
   // A peer has begun the same operation.
   void heard(int peer, Announcement theirs);
   bool has_heard(int peer) const { return heard_[static_cast<std::size_t>(peer)].has_value(); }
+  bool begun_everywhere() const { return started_; }
 
   // Data, by the executor's rules (collective/executor.hpp). None for all_gather.
   std::optional<OutSlice> next(int peer);
@@ -46,6 +48,8 @@ class Operation {
   void fail(const Status& status);
   bool done() const { return done_; }
   bool failed() const { return failed_; }
+  // REQUIRES: done().
+  const Outcome& outcome() const { return work_->outcome(); }
   // Nothing is left to send either.
   bool finished() const;
 

@@ -22,6 +22,7 @@ void Engine::submit(std::shared_ptr<Work> work, Request request, std::int64_t no
   auto& slot = operations_[number];
   slot = std::make_unique<Operation>(std::move(work), std::move(request), place, buffers_);
   Operation& operation = *slot;
+  ledger_.begun(number, now_ns);
   const auto payload = to_payload(operation.announcement());
   for (auto& link : links_)
     if (link != nullptr && !link->leaving()) link->control(Kind::announce, number, payload);
@@ -54,6 +55,7 @@ Status Engine::hear(int peer, std::uint64_t number, Announcement theirs) {
     return {};
   }
   operation->heard(peer, std::move(theirs));
+  if (operation->begun_everywhere()) ledger_.begun_everywhere(number, now_ns_);
   progress_ = true;
   progress_ns_ = now_ns_;
   for (Early::Slice& slice : slices)
@@ -70,6 +72,7 @@ void Engine::refuse_operation(Operation& operation, const Status& why) {
     if (!link->leaving()) link->control(Kind::abort, operation.number(), to_payload(why));
   }
   operation.fail(why);
+  ledger_.failed(operation.number());
   progress_ = true;
 }
 
@@ -119,6 +122,9 @@ bool Engine::next(int peer, OutFrame& frame) {
     last_sender_ = static_cast<std::size_t>(peer);
     had_turn_[last_sender_] = true;
     pacer_.spend(frame.header.length);
+    ledger_.moved(number, now_ns_);
+    if (operation->announcement().collective == Collective::all_reduce)
+      ledger_.sent(slice->elements, frame.header.length);
     if (eager) {
       ahead += frame.header.length;
       ahead_by_operation_[number][peer] += frame.header.length;
@@ -165,6 +171,7 @@ Result<ByteSpan> Engine::place(int peer, const Header& header) {
 Status Engine::arrived(int peer, const Header& header, ByteSpan payload) {
   progress_ = true;
   progress_ns_ = now_ns_;
+  ledger_.moved(header.operation, now_ns_);
   if (!failed_.ok()) return {};
   Operation* operation = find(header.operation);
   if (early_->holds(peer, header, payload.data())) {

@@ -116,7 +116,8 @@ class Session:
         same two operations."""
     def set_pace(self, bytes_per_s: float) -> None:
         """All data together leaves no faster; payload bytes. 0: as fast as it can."""
-    def stats(self) -> dict[str, Any]: ...
+    def stats(self) -> dict[str, Any]:
+        """Since joining; docs/stats.md says what each number is."""
     def close(self) -> None: ...
 
 class Paths:
