@@ -42,6 +42,7 @@ class JoinSettings:
     heartbeat: float
     uplink_mbit: float  # 0: not known
     congestion: str
+    measure: bool  # the links, before anything else
     emulated: bool  # inside `isthmus wan`, whose links never leave the machine
 
 
@@ -107,13 +108,13 @@ class _Source:
             raise Refused(f"{what} is {value!r}; expected {unit}, a number above 0")
         return number
 
-    def flag(self, name: str, argument: bool | None) -> bool:
+    def flag(self, name: str, argument: bool | None, *, default: bool = False) -> bool:
         if argument is not None and not isinstance(argument, bool):
             raise Refused(f"{name} (argument) is {argument!r}; expected True or False")
         value, what = self.text(name, argument)
         words = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
         if value is None:
-            return False
+            return default
         if value.lower() not in words:
             raise Refused(f"{what} is {value!r}; expected 1 or 0")
         return words[value.lower()]
@@ -147,6 +148,7 @@ def join_settings(
     heartbeat: float | None = None,
     uplink_mbit: float | None = None,
     congestion: str | None = None,
+    measure: bool | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> JoinSettings:
     source = _Source(os.environ if environment is None else environment)
@@ -173,6 +175,9 @@ def join_settings(
         heartbeat=source.number("heartbeat", heartbeat, 5.0, unit="seconds"),
         uplink_mbit=source.number("uplink_mbit", uplink_mbit, 0.0, unit="Mbit/s"),
         congestion=source.name("congestion", congestion_name or "bbr", congestion_what),
+        measure=source.flag(
+            "measure", measure, default=not is_private(rendezvous_address.host) and count > 1
+        ),
         emulated=source.has("WAN_SITES"),
     )
     return settings

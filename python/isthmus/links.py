@@ -68,6 +68,20 @@ class Links:
         )
 
 
+# Links faster or shorter than these need nobody to hold data back.
+_PACED_BELOW, _PACED_FROM = 1.2e9, 0.001
+
+
+def pace(links: Links, rank: int) -> float:
+    """Bytes a second that a site should send, all its links together; 0: as fast as it can.
+
+    Several TCP connections that share an uplink begin with more than it carries, and what is too
+    much delays their acknowledgements (docs/decisions/0008-pacing-a-site.md).
+    """
+    near = max(links.delay[rank]) < _PACED_FROM
+    return 0.0 if near or links.uplink[rank] > _PACED_BELOW else links.uplink[rank]
+
+
 def even_links(
     sites: Sequence[str], *, mbit: float, rtt_s: float, world_mbit: Sequence[float] | None = None
 ) -> Links:

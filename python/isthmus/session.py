@@ -21,6 +21,8 @@ from isthmus import _core, config
 from isthmus.arrays import byte_view, float32_view
 from isthmus.codecs import Codec, parse
 from isthmus.errors import IsthmusError, Refused
+from isthmus.links import PAYLOAD_SHARE, Links, pace
+from isthmus.measure import measure
 from isthmus.terms import Terms
 from isthmus.work import Completions
 from isthmus.work import Work as Work
@@ -48,11 +50,14 @@ class Session:
             streams=settings.streams,
             timeout=settings.timeout,
             heartbeat=settings.heartbeat,
-            uplink_mbit=settings.uplink_mbit,
             congestion=settings.congestion,
         )
         self._sites = tuple(self._native.sites)
         self._rank = self._native.rank
+        self._links: Links | None = None
+        self._native.set_pace(PAYLOAD_SHARE * settings.uplink_mbit * 1e6 / 8)
+        if settings.measure:
+            self.measure()
         self._completions = Completions(self._native)
         self.dither_key = int.from_bytes(os.urandom(8), "little")
         self._draws = itertools.count()
@@ -78,6 +83,33 @@ class Session:
     @property
     def generation(self) -> int:
         return self._native.generation
+
+    @property
+    def links(self) -> Links | None:
+        """What the network between the sites carries; None: it was neither measured nor told."""
+        return self._links
+
+    def measure(self) -> Links:
+        """Measure the links, and go by them from the next operation on: schedule, owners' shares,
+        slices, and how fast this site sends. Takes some seconds. All sites must call it at the same
+        point; `join` has done so, unless told not to."""
+        self._check_usable()
+        self._native.set_pace(0.0)
+        links = measure(self._native, self._sites, self._rank)
+        self.set_links(links)
+        return links
+
+    def set_links(self, links: Links | None) -> None:
+        """Go by these links from the next operation on; None: by the bytes alone, and sending as
+        fast as TCP does. All sites must say the same at the same point."""
+        self._check_usable()
+        if links is not None and links.sites != self._sites:
+            raise Refused(f"links of the sites {links.sites}, but the session has {self._sites}")
+        self._native.set_paths(None if links is None else links.native())
+        told = PAYLOAD_SHARE * self._settings.uplink_mbit * 1e6 / 8
+        found = 0.0 if links is None else pace(links, self._rank)
+        self._native.set_pace(told or found)
+        self._links = links
 
     @property
     def timeout(self) -> float:
@@ -284,6 +316,7 @@ def join(
     heartbeat: float | None = None,
     uplink_mbit: float | None = None,
     congestion: str | None = None,
+    measure: bool | None = None,
 ) -> Session | Follower:
     """Join the run and wait for all its sites; at ranks other than the site's rank 0, a Follower.
 
@@ -292,9 +325,10 @@ def join(
     `rendezvous`. listen: where this site takes connections (any free port). advertise: what the
     others dial, if that is another address. streams: TCP streams per peer. timeout: seconds for
     joining, and for each operation (60). heartbeat: seconds of silence after which a peer is lost
-    (5). uplink_mbit: what this site's uplink carries, in Mbit/s; data then leaves no faster, which
-    keeps the wire full where several links share it. By default nothing is held back.
-    congestion: TCP's congestion control ("bbr"); a kernel that lacks it keeps its own.
+    (5). measure: begin by measuring what the links carry, and choose schedules, shares and the pace
+    by it; the same at all sites. Takes some seconds; by default done except between sites that meet
+    on the loopback. uplink_mbit: what this site's uplink carries, in Mbit/s, where that is known
+    better. congestion: TCP's congestion control ("bbr"); a kernel that lacks it keeps its own.
 
     Whatever is None comes from ISTHMUS_RENDEZVOUS, ISTHMUS_SITE and so on.
     Raises Refused, Timeout (it names the sites that came), PeerLost or WireError.
@@ -315,6 +349,7 @@ def join(
             heartbeat=heartbeat,
             uplink_mbit=uplink_mbit,
             congestion=congestion,
+            measure=measure,
         )
     )
 
