@@ -2,7 +2,7 @@
 
 All sites take part, in step, and come to the same Links. First each pair is alone, or with few
 others: TCP's congestion control then learns that a link can do more than its share of the uplink,
-and keeps that in mind as long as it is never asked for all of it (docs/decisions/0010). Then
+and keeps that in mind as long as it is never asked for all of it (docs/decisions/0012). Then
 everybody sends to everybody, as an all-reduce does, ever faster, until an uplink is full.
 """
 
@@ -11,21 +11,24 @@ import struct
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
+from isthmus import _core
 from isthmus.links import Links
 
 # Rounds of pairs go in so many groups at most. Links that are in a group of one round are alone.
 _GROUPS = 4
-_FIRST_BYTES, _MOST_BYTES = 512 << 10, 128 << 20
+# Of a site in one operation. Near links fill at once, far and fast ones hold much on its way.
+_FIRST_BYTES, _MOST_NEAR_BYTES, _MOST_FAR_BYTES = 512 << 10, 16 << 20, 256 << 20
+_NEAR_SECONDS = 0.001
 # An operation lasts so long, and so many round trips, if the last one's rate was the true one.
 _LONG_ENOUGH, _ROUND_TRIPS = 0.6, 6.0
-# Pairs have so long, or so many round trips, and carry so much more from one time to the next, as
-# long as it is so much faster: TCP's slow start.
-_PAIR_SECONDS, _PAIR_ROUND_TRIPS = 0.8, 14.0
-_GROWTH, _FASTER = 4.0, 1.2
+# Pairs carry so much more from one time to the next, as long as that is so much faster, until it
+# takes so long, or so many round trips: TCP's slow start.
+_GROWTH, _FASTER = 8.0, 1.2
+_PAIR_SECONDS, _PAIR_ROUND_TRIPS = 0.5, 5.0
 # A site that sends so much of its pace may have more; then so much more is tried, so often.
 _FILLED, _MORE, _TRIES = 0.85, 1.5, 8
 # The slowest site may take so much longer than the fastest.
@@ -35,17 +38,6 @@ _WINDOW, _WINDOW_ROUND_TRIPS = 0.2, 3.0
 _LOOK_EVERY = 0.005
 # Faster than anything that we measure: between sites that nothing else holds back.
 _UNLIMITED = 1e13
-
-
-class Native(Protocol):
-    """What measuring needs of a session."""
-
-    def stats(self) -> dict[str, Any]: ...
-    def set_pace(self, bytes_per_s: float) -> None: ...
-    def swap(self, data: Any, *, round: int) -> Any: ...
-    def all_gather(self, data: bytes) -> Any: ...
-    def exchange(self, wire: Any, out: Any, **how: Any) -> Any: ...
-    def terms(self, segments: Any, *, schedule: str) -> Any: ...
 
 
 @dataclass
@@ -119,13 +111,13 @@ def groups(world: int) -> list[range]:
     return [range(a, b) for a, b in itertools.pairwise(ends)]
 
 
-def measure(native: Native, sites: Sequence[str], rank: int) -> Links:
+def measure(native: _core.Session, sites: Sequence[str], rank: int) -> Links:
     """Takes a second or two a phase; every site must call it at the same point."""
     return _Measurement(native, sites, rank).links()
 
 
 class _Measurement:
-    def __init__(self, native: Native, sites: Sequence[str], rank: int) -> None:
+    def __init__(self, native: _core.Session, sites: Sequence[str], rank: int) -> None:
         self._native = native
         self._sites = tuple(sites)
         self._rank = rank
@@ -138,6 +130,7 @@ class _Measurement:
             [min(table[a][b], table[b][a]) for b in range(self._world)] for a in range(self._world)
         ]
         self._longest = max(map(max, self._rtt))
+        self._most = _MOST_FAR_BYTES if self._longest > _NEAR_SECONDS else _MOST_NEAR_BYTES
 
     def links(self) -> Links:
         sent, received = [_UNLIMITED] * self._world, [_UNLIMITED] * self._world
@@ -192,23 +185,21 @@ class _Measurement:
         return [struct.unpack(form, row) for row in work.gathered()]
 
     def _grow(self, group: range) -> Rates:
-        """Pairs swap ever more, until that is no faster than before, or their time is over."""
-        limit = max(_PAIR_SECONDS, _PAIR_ROUND_TRIPS * self._longest)
-        begin, size = time.monotonic(), float(_FIRST_BYTES)
-        best, before = Rates.none(self._world), [0.0] * self._world
+        """Pairs swap ever more, until that takes long or is no faster than before."""
+        enough = max(_PAIR_SECONDS, _PAIR_ROUND_TRIPS * self._longest)
+        size, best, before = _FIRST_BYTES, Rates.none(self._world), [0.0] * self._world
         while True:
-            data = [np.zeros(int(size), np.uint8) for _ in group]
+            begin = time.monotonic()
+            data = [np.zeros(size, np.uint8) for _ in group]
             works = [self._native.swap(d, round=r) for d, r in zip(data, group, strict=True)]
             best = best.or_faster(self._watch(works))
-            left = limit - (time.monotonic() - begin)
-            rows = self._share([left, max(best.all_sent, best.all_received)])
-            left, rates = min(row[0] for row in rows), [row[1] for row in rows]
+            rows = self._share([time.monotonic() - begin, max(best.all_sent, best.all_received)])
+            took, rates = max(row[0] for row in rows), [row[1] for row in rows]
             grew = any(a > _FASTER * b for a, b in zip(rates, before, strict=True))
-            if size >= _MOST_BYTES or left <= 0 or not grew:
+            if size * len(group) >= self._most or took >= enough or not grew:
                 return best
-            slowest = min(rate for rate in rates if rate > 0)
-            before, size = rates, min(_MOST_BYTES, size * _GROWTH, slowest * left / len(group))
-            size = max(size, _FIRST_BYTES)
+            before = rates
+            size = min(self._most // len(group), int(size * min(_GROWTH, 2 * enough / took)))
 
     def _watch(self, works: Sequence[Any]) -> Rates:
         sent = [Series() for _ in self._sites]
@@ -240,8 +231,9 @@ class _Measurement:
         """All to all, long enough for sites of this pace. Terms: nobody adds anything up."""
         enough = max(_LONG_ENOUGH, _ROUND_TRIPS * self._longest)
         paces = [row[0] for row in self._share([pace])]
-        size = enough * min(max(paces), _UNEVEN * min(paces)) / (self._world - 1)
-        wire = np.zeros(int(min(max(size, _FIRST_BYTES), _MOST_BYTES)) // 4, np.float32)
+        whole = enough * min(max(paces), _UNEVEN * min(paces))
+        size = int(min(max(whole, _FIRST_BYTES), self._most)) // (self._world - 1)
+        wire = np.zeros(size // 4, np.float32)
         segments = [("f32", "f32", wire.size)]
         count, stride, _ = self._native.terms(segments, schedule="gather")
         return self._native.exchange(

@@ -1,0 +1,105 @@
+"""Links measured between real sites on the loopback, and what measuring is made of."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import isthmus
+import numpy as np
+import pytest
+from isthmus import _core, testing
+from isthmus.links import even_links, pace
+from isthmus.measure import Series, groups, partner, rounds
+
+
+def test_a_rate_is_the_most_over_a_window_and_not_over_a_moment() -> None:
+    series = Series()
+    for at, count in [(0.0, 0), (0.1, 0), (0.2, 1000), (0.201, 9000), (0.3, 9000), (0.4, 10_000)]:
+        series.look(at, count)
+    # From .1 to .3 came 9000; the jump within a millisecond counts as part of that.
+    assert series.rate(0.2) == pytest.approx(9000 / 0.2)
+    assert series.rate(0.4) == pytest.approx(10_000 / 0.4)
+    assert series.rate(4.0) == pytest.approx(10_000 / 4), "shorter than the window is not faster"
+
+
+@pytest.mark.parametrize("world", range(2, 20))
+def test_partners_are_those_of_the_native_swap(world: int) -> None:
+    for round in range(rounds(world)):
+        for rank in range(world):
+            schedule = _core.schedule(
+                "swap", rank=rank, world=world, elements=1, block=1, root=round
+            )
+            peers = [send["peer"] for send in schedule["sends"]]
+            assert peers == ([] if partner(rank, world, round) == rank else [peers[0]])
+            assert not peers or partner(rank, world, round) == peers[0]
+
+
+@pytest.mark.parametrize("world", range(2, 65))
+def test_every_round_is_in_one_group_and_groups_are_few(world: int) -> None:
+    found = groups(world)
+    assert [r for group in found for r in group] == list(range(rounds(world)))
+    assert len(found) <= 4 and all(len(group) > 0 for group in found)
+
+
+@pytest.mark.parametrize("world", [2, 3, 5])
+def test_sites_measure_together_and_come_to_the_same_links(world: int) -> None:
+    with testing.sites(world) as sessions, ThreadPoolExecutor(world) as pool:
+        links = list(pool.map(lambda session: session.measure(), sessions))
+        assert all(other == links[0] for other in links)
+        assert links[0].sites == sessions[0].sites
+        assert min(links[0].uplink) > 0 and min(links[0].downlink) > 0
+        arrays = [np.full(300_000, i + 1.0, np.float32) for i in range(world)]
+        works = [s.all_reduce(x, op="sum") for s, x in zip(sessions, arrays, strict=True)]
+        for work in works:
+            work.wait()
+        for array in arrays:
+            assert (array == world * (world + 1) / 2).all()
+
+
+def test_uneven_shares_give_the_bits_of_even_ones() -> None:
+    """Owners add in the order of the ranks, so who owns what does not show in a lossless sum."""
+    world, n = 3, 400_000
+    rng = np.random.default_rng(7)
+    inputs = [rng.standard_normal(n).astype(np.float32) for _ in range(world)]
+    with testing.sites(world) as sessions:
+
+        def reduce() -> list[np.ndarray]:
+            arrays = [x.copy() for x in inputs]
+            works = [
+                s.all_reduce(x, schedule="direct") for s, x in zip(sessions, arrays, strict=True)
+            ]
+            for work in works:
+                work.wait()
+            return arrays
+
+        even = reduce()
+        thin = even_links(sessions[0].sites, mbit=0, rtt_s=0.1, world_mbit=[1000, 1000, 100])
+        assert thin.plan(n, schedule="direct").shares[2] < 0.1
+        for session in sessions:
+            session.set_links(thin)
+            session._native.set_pace(0.0)
+        uneven = reduce()
+    for x in [*even, *uneven]:
+        assert x.tobytes() == even[0].tobytes()
+
+
+def test_sites_that_go_by_different_links_are_told_so() -> None:
+    with testing.sites(2) as sessions:
+        names = sessions[0].sites
+        sessions[0].set_links(even_links(names, mbit=0, rtt_s=0.1, world_mbit=[1000, 1000]))
+        sessions[1].set_links(even_links(names, mbit=0, rtt_s=0.1, world_mbit=[10, 1000]))
+        arrays = [np.ones(3_000_000, np.float32) for _ in sessions]
+        works = [s.all_reduce(x, schedule="direct") for s, x in zip(sessions, arrays, strict=True)]
+        with pytest.raises(isthmus.Refused, match="the cut is slices of"):
+            works[0].wait()
+        with pytest.raises(isthmus.Refused):
+            works[1].wait()
+
+
+def test_links_of_other_sites_are_refused() -> None:
+    with testing.sites(1) as [session], pytest.raises(isthmus.Refused, match="session has"):
+        session.set_links(even_links(["x", "y"], mbit=100, rtt_s=0.1))
+
+
+def test_near_and_very_fast_links_are_not_paced() -> None:
+    assert pace(even_links(["a", "b"], mbit=1000, rtt_s=0.05), 0) == 0.95 * 125e6
+    assert pace(even_links(["a", "b"], mbit=1000, rtt_s=0.0001), 0) == 0
+    assert pace(even_links(["a", "b"], mbit=40_000, rtt_s=0.05), 0) == 0
