@@ -45,6 +45,8 @@ PYTHON_LAYER: Mapping[str, int] = {
     "arrays": 1,
     "codecs": 1,
     "terms": 1,
+    "spans": 1,
+    "stats": 1,
     "packing": 2,
     "links": 2,
     "measure": 3,

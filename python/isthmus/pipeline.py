@@ -3,12 +3,13 @@
 bucket > clip > noise > encode > exchange > decode > bucket
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from isthmus.arrays import Staged, Tensor, pinned_bytes
-from isthmus.doors import Bucket, Mean, Parts
+from isthmus.doors import Bucket, Mean, Parts, Wire
 from isthmus.packing import Packing
 from isthmus.session import Session, Work
+from isthmus.spans import Spans, range_of
 from isthmus.stages.clip import clip
 from isthmus.stages.decode import decode
 from isthmus.stages.encode import Draw, Memory, encode
@@ -33,26 +34,46 @@ class Pipeline:
     session: Session
     weight: float
     clip_norm: float | None = None
+    spans: Spans = field(default_factory=Spans)
 
     def begin(
         self, staged: Staged, layout: int, packing: Packing, memory: Memory | None, draw: Draw
     ) -> Crossing:
         bucket = Bucket(staged.values, layout)
         if self.clip_norm is not None:
-            bucket = clip(bucket, self.clip_norm)
-        wire = encode(without_privacy(bucket), packing, memory, draw)
+            with self.spans.of("clip"):
+                bucket = clip(bucket, self.clip_norm)
+        with self.spans.of("noise"):
+            released = without_privacy(bucket)
+        with self.spans.of("encode"):
+            wire = encode(released, packing, memory, draw)
+        with range_of("exchange"):
+            crossing = self._exchange(staged, wire)
+        self.spans.set_out()
+        return crossing
+
+    def _exchange(self, staged: Staged, wire: Wire) -> Crossing:
         if staged.host is not None:
             work = exchange(wire, self.session, staged.host, weight=self.weight)
             return Crossing(staged, work, None)
-        terms = self.session.terms(packing.table)
+        terms = self.session.terms(wire.packing.table)
         room = pinned_bytes(terms.bytes)
         work = exchange(wire, self.session, room.numpy(), weight=self.weight, terms=True)
         return Crossing(staged, work, (terms, room))
 
     def finish(self, crossing: Crossing) -> bool:
-        """Put the mean into the gradient; returns whether it is finite. REQUIRES: done well."""
+        """Wait, and put the mean into the gradient; returns whether it is finite.
+
+        Raises the exchange's error. Once for each crossing.
+        """
         work, staged = crossing.work, crossing.staged
-        if crossing.terms is not None:
-            return decode(Parts(*crossing.terms, work.term_sum), staged.gradient)
-        assert staged.host is not None
-        return decode(Mean(staged.host, work.finite), staged.gradient)
+        try:
+            with range_of("exchange_wait"):
+                work.wait()
+        finally:
+            self.spans.arrive()
+        with self.spans.of("decode"):
+            if crossing.terms is not None:
+                return decode(Parts(*crossing.terms, work.term_sum), staged.gradient)
+            assert staged.host is not None
+            return decode(Mean(staged.host, work.finite), staged.gradient)

@@ -23,6 +23,7 @@ from isthmus.codecs import Codec, parse
 from isthmus.errors import IsthmusError, Refused
 from isthmus.links import PAYLOAD_SHARE, Links, pace
 from isthmus.measure import measure
+from isthmus.stats import SessionStats
 from isthmus.terms import Terms
 from isthmus.work import Completions
 from isthmus.work import Work as Work
@@ -214,9 +215,10 @@ class Session:
         """Return when every site has called it."""
         self.all_gather(b"")
 
-    def stats(self) -> dict[str, Any]:
+    def stats(self) -> SessionStats:
+        """Since joining: a dictionary that prints as a table; docs/stats.md explains it."""
         self._check_process()
-        return self._native.stats()
+        return SessionStats(self._native.stats(), self.site)
 
     def close(self) -> None:
         """Leave the run. Operations in flight end with Cancelled. Closing twice is fine."""

@@ -1,5 +1,6 @@
 """session.stats(): what left, what came, and where an operation's time went."""
 
+import json
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -57,7 +58,7 @@ def test_a_broadcast_is_carried_and_is_no_reduction(world: list[Session]) -> Non
         list(pool.map(lambda s: s.broadcast(np.zeros(elements, np.float32), root=1), world))
     receiver, root = (session.stats() for session in world)
     assert receiver["links"]["site01"]["payload_received"] == elements * 4
-    assert root["contributors"] == []
+    assert root["contributors"] == ()
     assert root["reduced_bytes"] == root["encoded_bytes"] == 0
 
 
@@ -79,7 +80,7 @@ def test_round_trips_rates_and_contributors_are_known_after_an_operation(
         reduce(world, "f32")
     for session in world:
         stats = session.stats()
-        assert stats["contributors"] == ["site00", "site01"]
+        assert stats["contributors"] == ("site00", "site01")
         (link,) = stats["links"].values()
         assert 0 < link["min_rtt_ms"] <= 1000
         assert link["delivery_mbit"] > 0
@@ -87,3 +88,24 @@ def test_round_trips_rates_and_contributors_are_known_after_an_operation(
         # The kernel counts in ticks of some milliseconds, which an operation here may not reach.
         sent = link["sent_mbit"] * 1e6 / 8 * link["sending_seconds"]
         assert sent == pytest.approx(link["bytes_acked"]) or link["sending_seconds"] == 0
+
+
+def test_stats_are_plain_for_a_log_and_a_table_for_people(world: list[Session]) -> None:
+    reduce(world, "int4")
+    stats = world[0].stats()
+    assert json.loads(json.dumps(stats))["links"]["site01"]["streams"] > 0
+    assert stats["compression"] == stats["float_bytes"] / stats["encoded_bytes"]
+    lines = str(stats).splitlines()
+    assert lines[0] == (
+        "site site00, generation 1: 2 operations, the last all-reduce of site00, site01"
+    )
+    assert lines[1] == "1.2 MB of float32 reduced; 230 kB sent for 1.2 MB, 1 : 5.2"
+    assert [line.split()[0] for line in lines[-2:]] == ["link", "site01"]
+    assert len({len(line) for line in lines[-2:]}) == 1, "columns are aligned"
+
+
+def test_a_session_that_is_closed_still_has_its_numbers(world: list[Session]) -> None:
+    reduce(world, "f32")
+    world[0].close()
+    assert world[0].stats()["reduced_bytes"] == elements * 4
+    assert str(world[0].stats())

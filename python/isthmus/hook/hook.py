@@ -22,6 +22,8 @@ from isthmus.hook.usage import Usage
 from isthmus.packing import Rules
 from isthmus.pipeline import Pipeline
 from isthmus.session import Session
+from isthmus.spans import Spans
+from isthmus.stats import HookStats
 
 _log = logging.getLogger("isthmus")
 _state_version = 2
@@ -54,10 +56,18 @@ class Hook:
         self._layout = layout
         self._rules = rules
         self._meter = Meter()
+        self._spans = Spans()
         self._before = (0, 0)  # steps and buckets of the runs that this one continues
-        pipeline = None if session is None else Pipeline(session, weight)
+        pipeline = None if session is None else Pipeline(session, weight, spans=self._spans)
         self._residuals = None if session is None else Residuals(layout, layout.ways_by(rules))
-        self._lane = Lane(site, pipeline, self._residuals, self._meter, device)
+        self._lane = Lane(
+            site,
+            pipeline,
+            self._residuals,
+            self._meter,
+            self._spans,
+            device,
+        )
         weakref.finalize(self, self._lane.close)
         dynamic = model.find_unused_parameters and not model.static_graph
         self._usage = Usage(layout.parameters) if dynamic else None
@@ -68,23 +78,28 @@ class Hook:
         if self._lane.failure is not None:
             raise self._lane.failure.with_traceback(None)
 
-    def stats(self) -> dict[str, Any]:
-        """steps, buckets; exchange_seconds: from a step's first bucket to its last result, summed;
-        waiting_seconds: the part of it after backward had handed over its last bucket;
-        bytes_sent, bytes_received: over the WAN, by this rank; session: the gateway's
-        session.stats(), empty at the site's other ranks."""
+    def stats(self) -> HookStats:
+        """A dictionary that prints as a table; docs/stats.md explains it.
+
+        session: the gateway's session.stats(), empty at the site's other ranks.
+        """
         exchange, waiting = self._meter.seconds()
-        session = {} if self._session is None else self._session.stats()
+        session: dict[str, Any] = {} if self._session is None else self._session.stats()
         links = session.get("links", {}).values()
-        return {
-            "steps": self._before[0] + self._meter.steps,
-            "buckets": self._before[1] + self._meter.buckets,
-            "exchange_seconds": exchange,
-            "waiting_seconds": waiting,
-            "bytes_sent": sum(link["bytes_sent"] for link in links),
-            "bytes_received": sum(link["bytes_received"] for link in links),
-            "session": session,
-        }
+        return HookStats(
+            steps=self._before[0] + self._meter.steps,
+            buckets=self._before[1] + self._meter.buckets,
+            delay=0,
+            exchange_seconds=exchange,
+            waiting_seconds=waiting,
+            hidden_share=max(0.0, 1 - waiting / exchange) if exchange else 0.0,
+            stage_seconds=self._spans.seconds(),
+            compression=session.get("compression", 1.0),
+            contributors=session.get("contributors", ()),
+            bytes_sent=sum(link["bytes_sent"] for link in links),
+            bytes_received=sum(link["bytes_received"] for link in links),
+            session=session,
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """For a checkpoint, between steps: numbers, texts, and tensors by parameter name.

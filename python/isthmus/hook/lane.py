@@ -24,6 +24,7 @@ from isthmus.hook.site import Site
 from isthmus.hook.steps import Step, Steps
 from isthmus.packing import EXACT, pack
 from isthmus.pipeline import Crossing, Pipeline
+from isthmus.spans import Spans
 from isthmus.stages.encode import Draw
 
 _exit_seconds = 10.0
@@ -53,6 +54,7 @@ class Lane:
         pipeline: Pipeline | None,
         residuals: Residuals | None,
         meter: Meter,
+        spans: Spans,
         device: torch.device,
     ) -> None:
         self.failure: IsthmusError | None = None
@@ -61,6 +63,7 @@ class Lane:
         self._site = site
         self._pipeline = pipeline
         self._meter = meter
+        self._spans = spans
         self._device = device
         self._side: torch.cuda.Stream | None = None
         if device.type == "cuda":
@@ -105,8 +108,9 @@ class Lane:
         item = _Item(gradient, gradient, contents, step, place, future)
         if self._threads:
             item.flat = gradient.to(torch.float32)
-            if not self._site_broken:
-                item.reducing = self._site.start_reduce(item.flat)
+            if self._site.size > 1 and not self._site_broken:
+                with self._spans.of("reduce"):
+                    item.reducing = self._site.start_reduce(item.flat)
             if self._side is not None:
                 item.flat.record_stream(self._side)
                 item.computed = torch.cuda.Event()  # type: ignore[no-untyped-call]
@@ -146,7 +150,6 @@ class Lane:
 
     def _finish(self, item: _Item) -> None:
         assert item.crossing is not None and self._pipeline is not None
-        item.crossing.work.wait()
         item.finite = self._pipeline.finish(item.crossing)
 
     def _arrive(self, item: _Item) -> None:
@@ -201,12 +204,13 @@ class Lane:
                 self._complete(item, item.error)
 
     def _tell_site(self, item: _Item) -> None:
-        if self._site_broken:
+        if self._site.size == 1 or self._site_broken:
             return
         try:
-            self._site.send_word(item.error)
-            if item.error is None:
-                self._site.broadcast(item.flat)
+            with self._spans.of("broadcast"):
+                self._site.send_word(item.error)
+                if item.error is None:
+                    self._site.broadcast(item.flat)
         except Exception as error:
             item.error = self._leave(error)
 
@@ -221,7 +225,8 @@ class Lane:
                         raise self.failure or InternalError("the site is broken")
                     item.error, _ = self._site.receive_word()
                     if item.error is None:
-                        self._site.broadcast(item.flat)
+                        with self._spans.of("broadcast"):
+                            self._site.broadcast(item.flat)
                 except Exception as error:
                     item.error = self._leave(error)
                 self._complete(item, item.error)
@@ -233,7 +238,8 @@ class Lane:
         if item.reducing is None:
             return
         try:
-            item.reducing.wait()
+            with self._spans.of("reduce"):
+                item.reducing.wait()
         except Exception as error:
             raise self._leave(error) from error
         item.flat.div_(self._site.size)
