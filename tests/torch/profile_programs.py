@@ -38,12 +38,13 @@ def both_ways(session: Any, place: Place) -> tuple[set[str], set[str]]:
     return set(plain), set(every)
 
 
-def measured(session: Any, place: Place) -> dict[str, Any]:
-    model, hook, optimizer = start(session, place, codec="int4")
+def measured(session: Any, place: Place, delay: int) -> dict[str, Any]:
+    model, hook, optimizer = start(session, place, codec="int4", delay=delay)
     for number in range(4):
         model(batch(place, number)[0]).square().mean().backward()
         optimizer.step()
         optimizer.zero_grad()
+    hook.flush()
     stats = hook.stats()
     hook.close()
     return {**stats, "text": str(stats)}

@@ -69,13 +69,14 @@ def start(
     codec: Any = "f32",
     feedback: Any = True,
     ddp: dict[str, Any] | None = None,
+    **registering: Any,
 ) -> tuple[DDP, Any, torch.optim.Optimizer]:
     torch.manual_seed(place.first + place.rank)  # only the first rank's numbers may survive
     model = DDP(make(), bucket_cap_mb=0.02, **(ddp or {}))
     hook = (
         None
         if session is None
-        else isthmus.register(model, session, codec=codec, feedback=feedback)
+        else isthmus.register(model, session, codec=codec, feedback=feedback, **registering)
     )
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=0.01)
     return model, hook, optimizer

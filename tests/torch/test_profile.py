@@ -1,6 +1,7 @@
 """Where a step's time goes: torch's profiler sees every stage, and hook.stats() adds them up."""
 
 import profile_programs
+import pytest
 from isthmus.spans import STAGES
 from isthmus.testing import run_sites
 
@@ -22,13 +23,14 @@ def test_a_plain_profile_sees_only_what_backward_does_itself() -> None:
     assert plain[1] == [{"isthmus::noise", "isthmus::encode", "isthmus::exchange"}]
 
 
-def test_stats_have_seconds_for_the_stages_that_a_rank_has() -> None:
-    results = run_sites(profile_programs.measured, sites=[2, 1])
+@pytest.mark.parametrize("delay", [0, 1])
+def test_stats_have_seconds_for_the_stages_that_a_rank_has(delay: int) -> None:
+    results = run_sites(profile_programs.measured, sites=[2, 1], arguments=(delay,))
     gateway, follower, alone = (rank for site in results for rank in site)
     for stats in (gateway, follower, alone):
         assert tuple(stats["stage_seconds"]) == STAGES
         assert stats["stage_seconds"]["clip"] == 0
-        assert (stats["steps"], stats["delay"]) == (4, 0)
+        assert (stats["steps"], stats["delay"]) == (4, delay)
         assert 0 <= stats["hidden_share"] <= 1
         assert stats["exchange_seconds"] > 0 < stats["waiting_seconds"]
     busy = {stage for stage, seconds in gateway["stage_seconds"].items() if seconds > 0}

@@ -12,7 +12,8 @@ from torch._C._distributed_c10d import GradBucket
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from isthmus.errors import Cancelled, Refused
+from isthmus.errors import Cancelled, IsthmusError, Refused
+from isthmus.hook.delay import Delay
 from isthmus.hook.lane import Lane
 from isthmus.hook.layout import Layout
 from isthmus.hook.meter import Meter
@@ -26,7 +27,7 @@ from isthmus.spans import Spans
 from isthmus.stats import HookStats
 
 _log = logging.getLogger("isthmus")
-_state_version = 2
+_state_version = 3
 no_sparse = (
     "sparse gradients cannot cross sites: build the embedding with sparse=False, "
     "or leave it out of DDP"
@@ -49,6 +50,8 @@ class Hook:
         layout: Layout,
         rules: Rules,
         weight: float,
+        delay: int,
+        scaler: torch.amp.GradScaler | None,
     ) -> None:
         device = layout.parameters[0].device
         self._session = session
@@ -67,16 +70,20 @@ class Hook:
             self._meter,
             self._spans,
             device,
+            apart=delay > 0,
         )
+        self._delay = Delay(layout, self._lane, self._meter, scaler) if delay else None
         weakref.finalize(self, self._lane.close)
         dynamic = model.find_unused_parameters and not model.static_graph
         self._usage = Usage(layout.parameters) if dynamic else None
         self._guard(model)
 
     def check(self) -> None:
-        """Raise the error that stopped the exchange, if one did."""
-        if self._lane.failure is not None:
-            raise self._lane.failure.with_traceback(None)
+        """Raise the error that stopped the exchange, if one did. With delay=1, once its mean was
+        due."""
+        failure = self._failure()
+        if failure is not None:
+            raise failure.with_traceback(None)
 
     def stats(self) -> HookStats:
         """A dictionary that prints as a table; docs/stats.md explains it.
@@ -89,7 +96,7 @@ class Hook:
         return HookStats(
             steps=self._before[0] + self._meter.steps,
             buckets=self._before[1] + self._meter.buckets,
-            delay=0,
+            delay=0 if self._delay is None else 1,
             exchange_seconds=exchange,
             waiting_seconds=waiting,
             hidden_share=max(0.0, 1 - waiting / exchange) if exchange else 0.0,
@@ -101,13 +108,39 @@ class Hook:
             session=session,
         )
 
+    @property
+    def warming(self) -> bool:
+        """With delay=1, whether the last backward brought zeros, because none was before it.
+
+        Ask before optimizer.step() if an optimizer should not see them.
+        """
+        return self._delay is not None and self._delay.warming
+
+    def flush(self) -> bool:
+        """With delay=1: wait for the last step's mean, and put it into the parameters' `.grad`.
+
+        True: it is there, and one more optimizer step applies it; the next backward brings zeros
+        again. False: nothing was held back. Call it at every rank of every site, between steps.
+        Raises the exchange's error.
+        """
+        self._settle()
+        return self._delay is not None and self._delay.flush()
+
+    def _settle(self) -> None:
+        if self._delay is not None:
+            self._delay.wait()
+            self.check()
+
     def state_dict(self) -> dict[str, Any]:
         """For a checkpoint, between steps: numbers, texts, and tensors by parameter name.
 
         `residuals` and `site` are a gateway's own, so keep the state of every site's rank 0; the
-        rest is the same at every rank of every site.
+        rest is the same at every rank of every site. With delay=1 this waits for the exchange under
+        way, and `pending` is the mean that the next step brings.
         """
+        self._settle()
         return self._counts() | {
+            "pending": None if self._delay is None else self._delay.state(),
             "site": "" if self._session is None else self._session.site,
             "residuals": {} if self._residuals is None else self._residuals.state(),
         }
@@ -119,6 +152,7 @@ class Hook:
             "buckets": self._before[1] + self._meter.buckets,
             "codec": self._rules.text,
             "layout": self._layout.hash.hex(),
+            "delay": 0 if self._delay is None else 1,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -128,10 +162,11 @@ class Hook:
         this site's.
         """
         mine = self._counts()
-        names = {*mine, "site", "residuals"}
+        self._settle()
+        names = {*mine, "site", "residuals", "pending"}
         if set(state) != names:
             raise Refused(f"not a hook's state: it has {sorted(state)}, expected {sorted(names)}")
-        for key in ("version", "codec", "layout"):
+        for key in ("version", "codec", "layout", "delay"):
             if state[key] != mine[key]:
                 raise Refused(
                     f"the checkpoint's {key} is {state[key]!r}, this hook's is {mine[key]!r}"
@@ -146,6 +181,8 @@ class Hook:
                     self._session.site,
                     state["site"],
                 )
+        if self._delay is not None:
+            self._delay.load(state["pending"])
         self._before = (
             int(state["steps"]) - self._meter.steps,
             int(state["buckets"]) - self._meter.buckets,
@@ -156,7 +193,7 @@ class Hook:
         further raises Cancelled; evaluating it is fine, and a new DDP around the same module can
         be registered."""
         self._lane.close()
-        self._lane.fail(Cancelled("the hook was closed: wrap the module in a new DDP to train on"))
+        self._fail(Cancelled("the hook was closed: wrap the module in a new DDP to train on"))
         if self._usage is not None:
             self._usage.close()
         self._site.close()
@@ -171,14 +208,15 @@ class Hook:
                 raise Refused(no_sparse)
             self.check_open()
             contents = self._layout.of_bucket(bucket.parameters())
-            future = self._lane.submit(buffer, contents, is_last=is_last)
+            way = self._lane.submit if self._delay is None else self._delay.take
+            future = way(buffer, contents, is_last=is_last)
             if self._usage is not None:
                 self._usage.add(bucket)
                 if is_last:
                     self._usage.finish(self._submit_usage, self._failed)
             return future
         except Exception as error:
-            self._lane.fail(error)
+            self._fail(error)
             done: torch.futures.Future[torch.Tensor] = torch.futures.Future()
             done.set_result(buffer)
             return done
@@ -191,8 +229,16 @@ class Hook:
         device = self._layout.parameters[0].device
         return self._lane.submit_exactly(used.to(device), self._layout.of_usage())
 
+    def _fail(self, error: Exception) -> None:
+        self._lane.fail(error)
+        if self._delay is not None:
+            self._delay.failure = self._delay.failure or self._lane.failure
+
+    def _failure(self) -> IsthmusError | None:
+        return self._lane.failure if self._delay is None else self._delay.failure
+
     def _failed(self) -> bool:
-        return self._lane.failure is not None
+        return self._failure() is not None
 
     def _guard(self, model: DistributedDataParallel) -> None:
         """Let no step pass after a failure. Holds the hook weakly: the model keeps it alive."""

@@ -56,7 +56,10 @@ class Lane:
         meter: Meter,
         spans: Spans,
         device: torch.device,
+        *,
+        apart: bool,
     ) -> None:
+        """apart: steps may overlap, and who hands over a bucket never waits for one before it."""
         self.failure: IsthmusError | None = None
         self._residuals = residuals
         self._steps = Steps(self._end_step)
@@ -74,7 +77,7 @@ class Lane:
         self._crossing: SimpleQueue[_Item | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
         # One rank and host memory: nothing to wait for, so the backward thread sends by itself.
-        if site.size > 1 or self._side is not None:
+        if site.size > 1 or self._side is not None or apart:
             jobs = [self._send_all, self._return_all] if pipeline else [self._follow_all]
             for job in jobs:
                 # Daemons only so that a forgotten close() reaches the exit handlers, which join.
@@ -141,6 +144,8 @@ class Lane:
             draw = Draw(key, 0, 0)  # rounds nothing, draws nothing
             staged = stage(item.flat, on_device=False)
         else:
+            if self._residuals.between_steps:
+                self._steps.wait(item.step.number - 1)
             packing, memory = self._residuals.memory_for(item.contents)
             draw = Draw(key, item.step.number % 2**32, item.place)
             staged = stage(item.flat, on_device=self._residuals.on_device)

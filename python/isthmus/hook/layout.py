@@ -78,14 +78,15 @@ class Layout:
         return Contents(_number(_digest(f"used {self.hash.hex()}")), ())
 
 
-def compare_across_sites(layout: Layout, codec: str, session: Session) -> None:
+def compare_across_sites(layout: Layout, codec: str, delay: int, session: Session | None) -> None:
     """Raise Refused at every site, naming the first difference, unless all sites agree.
 
-    codec: the rules' text.
+    codec: the rules' text. REQUIRES: the gateway, which has a session.
 
     All sites see the same answers, so all take the same way through here.
     """
-    ways = json.dumps({"codec": codec, **json.loads(layout.ways)}, sort_keys=True)
+    assert session is not None
+    ways = json.dumps({"codec": codec, "delay": delay, **json.loads(layout.ways)}, sort_keys=True)
     _refuse_difference(session, "register's settings", ways)
     if len(set(session.all_gather(layout.hash))) == 1:
         return

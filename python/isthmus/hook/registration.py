@@ -27,6 +27,8 @@ def register(
     codec: CodecRule = "f32",
     feedback: FeedbackRule = True,
     weight: float | None = None,
+    delay: int = 0,
+    scaler: torch.amp.GradScaler | None = None,
 ) -> Hook:
     """Make `ddp_model` one model across all sites: call it at every rank of every site.
 
@@ -45,24 +47,22 @@ def register(
     weight: this site's in the mean; default: its number of ranks, so that the result is DDP's mean
     over all ranks of all sites.
 
+    delay: 1: the optimizer gets the mean of the step before, so that an exchange has all the next
+    step's time (docs/delay.md). scaler: with that, the GradScaler if there is one.
+
     All sites start from the first site's parameters and buffers. Buffers that change in training
     (BatchNorm's) are afterwards kept equal inside a site only, by DDP.
     Gradients travel as float32 (float64 is rounded; bfloat16 and float16 are averaged in float32).
 
     Raises Refused at every rank if the sites' models, DDP settings or codecs differ.
     """
-    _check_model(ddp_model)
+    _check_model(ddp_model, delay)
     rules = Rules(codec, feedback)
     Layout(ddp_model).ways_by(rules)
     site = Site(ddp_model.process_group)
     gateway = _introduce(session, site)
     layout = Layout(ddp_model)
-
-    def compare() -> None:
-        assert gateway is not None
-        compare_across_sites(layout, rules.text, gateway)
-
-    site.share(compare)
+    site.share(lambda: compare_across_sites(layout, rules.text, delay, gateway))
     copy_from_first_site(ddp_model, gateway, site)
     hook = Hook(
         ddp_model,
@@ -71,6 +71,8 @@ def register(
         layout=layout,
         rules=rules,
         weight=float(site.size) if weight is None else weight,
+        delay=delay,
+        scaler=scaler,
     )
 
     def take(state: object, bucket: GradBucket) -> torch.futures.Future[torch.Tensor]:
@@ -112,7 +114,17 @@ def _introduce(session: Session | Follower | None, site: Site) -> Session | None
     return session if isinstance(session, Session) else None
 
 
-def _check_model(model: DistributedDataParallel) -> None:
+def _check_delay(model: DistributedDataParallel, delay: int) -> None:
+    if delay not in (0, 1):
+        raise Refused(f"delay is {delay!r}; expected 0, or 1 for the step before's gradient")
+    if delay and model.find_unused_parameters and not model.static_graph:
+        raise Refused(
+            "delay=1 cannot tell which step left a parameter unused: build DDP without "
+            "find_unused_parameters, or with static_graph=True"
+        )
+
+
+def _check_model(model: DistributedDataParallel, delay: int) -> None:
     if not isinstance(model, DistributedDataParallel):
         raise Refused(
             f"register takes a DistributedDataParallel model, not {type(model).__name__}: "
@@ -120,6 +132,7 @@ def _check_model(model: DistributedDataParallel) -> None:
         )
     if getattr(model, "_comm_hooks", None):
         raise Refused("this DDP model has a communication hook already, and DDP allows only one")
+    _check_delay(model, delay)
     if getattr(model, "mixed_precision", None) is not None:
         raise Refused("DDP's mixed_precision= takes the place of the hook: use torch.autocast")
     for name, module in model.module.named_modules():

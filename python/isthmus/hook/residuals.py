@@ -63,6 +63,11 @@ class Residuals:
         """Whether buckets are encoded, and their mean is made, on the gradients' device."""
         self._device = device if self.on_device else _host
 
+    @property
+    def between_steps(self) -> bool:
+        """Whether a step needs what the one before left, or its memory."""
+        return self.on_device or any(way.codec.up != "f32" for way in self._ways)
+
     def memory_for(self, contents: Contents) -> tuple[Packing, Memory]:
         """How a bucket travels, and the memory for it. Once a step and bucket."""
         with self._lock:

@@ -23,6 +23,8 @@ class Steps:
         self._ended = ended
         self._lock = threading.Lock()
         self._current = Step(0)
+        self._over = threading.Condition(self._lock)
+        self._through = -1  # all steps up to this number have ended
 
     def hand_over(self, *, is_last: bool) -> tuple[Step, int]:
         """The step that a bucket belongs to, and its number in it."""
@@ -42,3 +44,10 @@ class Steps:
             step.well = step.well and well
             if step.closed and step.done == step.handed:
                 self._ended(step.well)
+                self._through = max(self._through, step.number)
+                self._over.notify_all()
+
+    def wait(self, number: int) -> None:
+        """Until the step of this number, and so all before it, have ended."""
+        with self._over:
+            self._over.wait_for(lambda: self._through >= number)
