@@ -46,6 +46,9 @@ WAYS: dict[str, dict[str, Any]] = {
     "sign": {"up": "sign", "down": None, "feedback": True},
     "topk": SPARSE,
     "bf16": {"up": "bf16", "down": "bf16"},
+    "f32-delay-1": {"delay": 1},
+    "f32-delay-1-slow": {"delay": 1, "rate": 5e-4},
+    "int4-delay-1": {"up": "int4", "down": "int8", "feedback": True, "delay": 1},
 }
 THREE_SEEDS = ("f32", "int4", "topk-15")
 
@@ -72,7 +75,7 @@ def finished(job: Job, folder: Path) -> bool:
     path = folder / f"{job.key}.json"
     if not path.exists():
         return False
-    if json.loads(path.read_text())["job"] != asdict(job):
+    if Job(**json.loads(path.read_text())["job"]) != job:  # one from before an option has it not
         raise SystemExit(f"{path} is of another job: remove it to run anew")
     return True
 

@@ -34,7 +34,8 @@ SAVE_EVERY = 100
 class Job:
     """up: the codec of parameters with two dimensions or more; others are bf16 (f32: all are f32).
 
-    inner: steps between exchanges; 1: gradients are exchanged, else pseudo-gradients.
+    inner: steps between exchanges; 1: gradients are exchanged, else pseudo-gradients. delay: steps
+    by which the optimizer gets the mean gradient late, 0 or 1; the first step's is then zero.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Job:
     outer_momentum: float = 0.0
     steps: int = 1500
     rate: float = RATE
+    delay: int = 0
 
     @property
     def key(self) -> str:
@@ -134,6 +136,7 @@ class Run:
         self.sites = Sites(job, shapes)
         self.start = [p.detach().clone() for p in self.models[0].parameters()]
         self.momentum = [torch.zeros_like(p) for p in self.start]
+        self.pending = [torch.zeros_like(p) for p in self.start]  # with a delay
         self.step = 0
         self.curve: list[list[float]] = []
         self.window: list[float] = []  # training losses since the last point
@@ -171,7 +174,10 @@ class Run:
     def _exchange_gradients(self) -> None:
         by_site = [self.gradients(self.models[0], site) for site in range(SITES)]
         by_site = [[g.clone() for g in site] for site in by_site]
-        for p, g in zip(self.models[0].parameters(), self.sites.mean(by_site), strict=True):
+        mean = self.sites.mean(by_site)
+        if self.job.delay:
+            self.pending, mean = mean, self.pending
+        for p, g in zip(self.models[0].parameters(), mean, strict=True):
             p.grad = g
         self.optimizers[0].step()
 
@@ -206,6 +212,7 @@ class Run:
             "optimizers": [o.state_dict() for o in self.optimizers],
             "start": self.start,
             "momentum": self.momentum,
+            "pending": self.pending,
             "residuals": [e.residuals for e in self.sites.exchanges],
             "step": self.step,
             "curve": self.curve,
@@ -219,6 +226,7 @@ class Run:
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
         self.start, self.momentum = state["start"], state["momentum"]
+        self.pending = state["pending"]
         for exchange, residuals in zip(self.sites.exchanges, state["residuals"], strict=True):
             exchange.residuals = residuals
         self.step, self.curve, self.window = state["step"], state["curve"], state["window"]
