@@ -34,7 +34,7 @@ Algorithm algorithm_named(const std::string& name) {
 }
 
 Format format_of(const SegmentNames& names) {
-  return Format(segments_named(names));
+  return Format(segments_named(names, 0));
 }
 
 Schedule checked_schedule(const std::string& algorithm, const Shape& shape, int root) {

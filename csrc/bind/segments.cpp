@@ -14,14 +14,14 @@ const codecs::Codec* codec_named(const std::string& name) {
   raise(refused("no codec \"" + name + "\"; there are: " + known));
 }
 
-std::vector<Segment> segments_named(const SegmentNames& names) {
+std::vector<Segment> segments_named(const SegmentNames& names, std::uint64_t fewest) {
   constexpr std::uint64_t most_elements = std::uint64_t{1} << 48;
   if (names.size() > max_segments)
     raise(refused("a wire has at most " + std::to_string(max_segments) + " segments, not " +
                   std::to_string(names.size())));
   std::vector<Segment> segments;
   for (const auto& [up, down, elements] : names) {
-    if (elements == 0 || elements > most_elements)
+    if (elements < fewest || elements > most_elements)
       raise(refused("a segment of " + std::to_string(elements) + " elements"));
     segments.push_back({.up = codec_named(up), .down = codec_named(down), .elements = elements});
   }
