@@ -17,6 +17,7 @@
 
 #include "bind/floats.hpp"
 #include "bind/module.hpp"
+#include "codecs/finite.hpp"
 #include "collective/accumulate.hpp"
 
 namespace isthmus {
@@ -250,6 +251,17 @@ void sum_wires(const std::string& up, const py::list& wires, py::array total, fl
   accumulate(work, sum);
 }
 
+bool copy_finite(const py::array& x, py::array out, const OptionalName& implementation) {
+  check_floats(x, "x");
+  check_floats(out, "out");
+  check_writeable(out, "out");
+  if (out.size() != x.size()) throw py::value_error("x and out differ in size");
+  const Isa isa = isa_named(implementation);
+  const std::span<float> to = writeable_floats(out);
+  const py::gil_scoped_release released;
+  return codecs::copy_finite(floats(x), std::as_writable_bytes(to).data(), isa);
+}
+
 using Ranges = std::vector<std::pair<std::uint64_t, std::uint64_t>>;
 
 Ranges pieces(const std::string& name, std::uint64_t elements, std::uint64_t begin,
@@ -302,6 +314,7 @@ void register_codec(py::module_& m) {
         "implementation"_a = none);
   m.def("sum_wires", &sum_wires, "up"_a, "wires"_a, "total"_a, py::kw_only(), "divisor"_a, "down"_a,
         "out"_a, "implementation"_a = none);
+  m.def("copy_finite", &copy_finite, "x"_a, "out"_a, py::kw_only(), "implementation"_a = none);
   m.def(
       "wire_size",
       [](const std::string& codec, std::uint64_t elements) {

@@ -92,7 +92,7 @@ class Driven {
     require(weights_.empty() || weights_.size() == static_cast<std::size_t>(job.world),
             "expected one weight a rank, or none");
     executor_ = std::make_unique<Executor>(std::move(job), std::as_bytes(std::span(input_)),
-                                           std::span(output_), std::span(terms_));
+                                           std::span(output_), std::span(terms_), buffers_);
   }
 
   Executor& executor() { return *executor_; }
@@ -105,6 +105,12 @@ class Driven {
     Result<ByteSpan> placed = executor_->place(peer, id, bytes);
     require(placed.status());
     return py::memoryview::from_memory(placed->data(), static_cast<py::ssize_t>(placed->size()));
+  }
+
+  void take(int peer, SliceId id, std::string_view wire) {
+    Buffer buffer = buffers_.take(wire.size());
+    std::ranges::copy(std::as_bytes(std::span(wire)), buffer.get());
+    require(executor_->take(peer, id, std::move(buffer), wire.size()));
   }
 
   void start() {
@@ -136,6 +142,7 @@ class Driven {
   std::vector<float> weights_;
   int world_;
   bool started_ = false;
+  SliceBuffers buffers_;
   std::unique_ptr<Executor> executor_;
 };
 
@@ -212,7 +219,11 @@ void register_executor(py::module_& m) {
             require(self.executor().arrived(peer, {transfer, offset}));
           },
           py::arg("peer"), py::arg("transfer"), py::arg("offset"))
-      .def("output_finite", [](Driven& self) { return self.executor().output_finite(); })
+      .def(
+          "take",
+          [](Driven& self, int peer, std::uint32_t transfer, std::uint64_t offset,
+             const py::bytes& wire) { self.take(peer, {transfer, offset}, wire); },
+          py::arg("peer"), py::arg("transfer"), py::arg("offset"), py::arg("wire"))
       .def("output_ready", [](Driven& self) { return self.executor().output_ready(); })
       .def("input_free", [](Driven& self) { return self.executor().input_free(); })
       .def("finished", [](Driven& self) { return self.executor().finished(); })

@@ -4,7 +4,6 @@
 #include "collective/accumulate.hpp"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 
 namespace isthmus {
@@ -53,15 +52,6 @@ void accumulate(const Accumulation& work, std::span<float> sum) {
                         run.size());
     if (work.as_decoded) codecs::decode_part(*work.encode_with, work.wire, elements, begin, run);
   }
-}
-
-bool all_finite(std::span<const float> values) {
-  constexpr std::uint32_t exponent = 0x7f800000U;
-  std::uint32_t found = 0;
-  for (const float value : values) {
-    found |= (std::bit_cast<std::uint32_t>(value) & exponent) == exponent ? 1U : 0U;
-  }
-  return found == 0;
 }
 
 }  // namespace isthmus

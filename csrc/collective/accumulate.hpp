@@ -31,6 +31,4 @@ struct Accumulation {
 
 void accumulate(const Accumulation& work, std::span<float> sum);
 
-bool all_finite(std::span<const float> values);
-
 }  // namespace isthmus

@@ -29,8 +29,9 @@
 
 namespace isthmus {
 
-Executor::Executor(Job job, ByteView input, std::span<float> output, ByteSpan terms)
-    : state_(std::make_unique<State>(std::move(job), input, output, terms)) {}
+Executor::Executor(Job job, ByteView input, std::span<float> output, ByteSpan terms,
+                   SliceBuffers& buffers)
+    : state_(std::make_unique<State>(std::move(job), input, output, terms, buffers)) {}
 
 Executor::~Executor() = default;
 
@@ -57,8 +58,8 @@ Result<ByteSpan> Executor::place(int peer, SliceId id, std::uint64_t bytes) {
 Status Executor::arrived(int peer, SliceId id) {
   return state_->arrived(peer, id);
 }
-bool Executor::output_finite() const {
-  return state_->output_finite();
+Status Executor::take(int peer, SliceId id, Buffer wire, std::uint64_t bytes) {
+  return state_->take(peer, id, std::move(wire), bytes);
 }
 const TermSum& Executor::term_sum() const {
   return state_->term_sum();

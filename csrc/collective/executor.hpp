@@ -17,6 +17,7 @@
 
 #include "base/bytes.hpp"
 #include "base/status.hpp"
+#include "collective/buffers.hpp"
 #include "collective/terms.hpp"
 
 namespace isthmus {
@@ -55,8 +56,9 @@ class Executor {
   // `input` is this rank's wire (format.input_bytes()); it must stay until input_free().
   // `output` receives the result and is written from the beginning on: keep it apart from `input`.
   // `terms`: where job.terms go; the output is then room for sums on their way, no result.
+  // `buffers` must outlive the executor.
   // REQUIRES: output.size() == elements; terms has room for job.terms.
-  Executor(Job job, ByteView input, std::span<float> output, ByteSpan terms = {});
+  Executor(Job job, ByteView input, std::span<float> output, ByteSpan terms, SliceBuffers& buffers);
   ~Executor();
 
   // Sums begin: now all weights are known. By rank; empty: all 1. For a mean, equal weights count
@@ -82,9 +84,11 @@ class Executor {
   // The bytes are there: checks, adds, decodes, and makes further slices ready. A failure is about
   // this slice.
   Status arrived(int peer, SliceId id);
+  // Both in one, of a slice that came before the executor was there and lies in a buffer of its
+  // pool.
+  Status take(int peer, SliceId id, Buffer wire, std::uint64_t bytes);
 
   bool output_ready() const;        // every element of the output, or byte of the terms, stands
-  bool output_finite() const;       // no element of the output is infinite or not a number
   const TermSum& term_sum() const;  // what the terms make together; once started
   bool input_free() const;          // the input is read no more
   bool finished() const;            // output ready and everything sent

@@ -24,12 +24,14 @@ std::string slice_from(int peer, SliceId id) {
 
 }  // namespace
 
-Executor::State::State(Job job, ByteView input, std::span<float> output, ByteSpan terms)
+Executor::State::State(Job job, ByteView input, std::span<float> output, ByteSpan terms,
+                       SliceBuffers& buffers)
     : job_(std::move(job)),
       input_(input),
       output_(output),
       terms_(terms),
-      buffers_(job_.format.largest_slice_bytes(job_.slice_elements)),
+      buffers_(buffers),
+      buffer_bytes_(job_.format.largest_slice_bytes(job_.slice_elements)),
       peers_(index(job_.world)) {
   ISTHMUS_CHECK(job_.world >= 1 && job_.rank >= 0 && job_.rank < job_.world);
   ISTHMUS_CHECK(job_.slice_elements > 0);
@@ -209,7 +211,7 @@ void Executor::State::sent(const OutSlice& out) {
     return;
   }
   const auto done_with = [this](auto& read) {
-    if (--read.readers == 0) buffers_.give_back(std::move(read.buffer));
+    if (--read.readers == 0) read.buffer.reset();
   };
   if (send.source == Source::sum) {
     done_with(sums_[index(send.from)].slices[out.slice]);
@@ -241,10 +243,12 @@ Result<Executor::State::Position> Executor::State::find(int peer, SliceId id) {
   return Position{&incoming, static_cast<std::size_t>(found - incoming.slices.begin())};
 }
 
-Result<ByteSpan> Executor::State::place(int peer, SliceId id, std::uint64_t bytes) {
+// A slice that may come now, and has the size that it must have.
+Result<Executor::State::Position> Executor::State::expect(int peer, SliceId id,
+                                                          std::uint64_t bytes) {
   const Result<Position> found = find(peer, id);
-  if (!found.ok()) return found.status();
-  InSlice& in = found->slice();
+  if (!found.ok()) return found;
+  const InSlice& in = found->slice();
   const std::uint64_t expected = wire_bytes(codec_of(found->incoming->what, in.slice), in.slice);
   if (bytes != expected) {
     return wire_error(
@@ -254,10 +258,30 @@ Result<ByteSpan> Executor::State::place(int peer, SliceId id, std::uint64_t byte
   if (in.stage != Stage::awaited) {
     return wire_error(slice_from(peer, id) + ": expected it once, got it again", peer);
   }
+  return found;
+}
+
+Result<ByteSpan> Executor::State::place(int peer, SliceId id, std::uint64_t bytes) {
+  const Result<Position> found = expect(peer, id, bytes);
+  if (!found.ok()) return found.status();
+  InSlice& in = found->slice();
   in.stage = Stage::placed;
   if (in.in_output) return std::as_writable_bytes(output_of(in.slice));
-  in.buffer = buffers_.take();
-  return ByteSpan(in.buffer.get(), expected);
+  in.buffer = buffers_.take(buffer_bytes_);
+  return ByteSpan(in.buffer.get(), bytes);
+}
+
+Status Executor::State::take(int peer, SliceId id, Buffer wire, std::uint64_t bytes) {
+  const Result<Position> found = expect(peer, id, bytes);
+  if (!found.ok()) return found.status();
+  InSlice& in = found->slice();
+  in.stage = Stage::placed;
+  if (in.in_output) {
+    std::copy_n(wire.get(), bytes, std::as_writable_bytes(output_of(in.slice)).begin());
+  } else {
+    in.buffer = std::move(wire);
+  }
+  return arrived(peer, id);
 }
 
 Status Executor::State::arrived(int peer, SliceId id) {
@@ -304,16 +328,10 @@ void Executor::State::take_result(Incoming& incoming, std::size_t position) {
       codecs::decode_part(codec, wire, in.slice.span.count, 0, output_of(in.slice));
     }
   }
-  finish(in.slice);
+  elements_to_finish_ -= in.slice.span.count;
   in.readers = static_cast<int>(incoming.sends.size());
-  if (in.readers == 0) buffers_.give_back(std::move(in.buffer));
+  if (in.readers == 0) in.buffer.reset();
   make_ready(incoming.sends, position);
-}
-
-// The slice of the output stands. It is still in a cache, so looking at it costs little.
-void Executor::State::finish(const Slice& slice) {
-  elements_to_finish_ -= slice.span.count;
-  if (!job_.terms) finite_ = finite_ && all_finite(output_of(slice));
 }
 
 void Executor::State::keep_term(int peer, const Slice& slice, ByteView wire) {

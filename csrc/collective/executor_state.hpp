@@ -11,7 +11,7 @@ namespace isthmus {
 
 class Executor::State {
  public:
-  State(Job job, ByteView input, std::span<float> output, ByteSpan terms);
+  State(Job job, ByteView input, std::span<float> output, ByteSpan terms, SliceBuffers& buffers);
 
   void start(std::vector<float> weights);
   const Status& health() const { return health_; }
@@ -22,9 +22,9 @@ class Executor::State {
 
   Result<ByteSpan> place(int peer, SliceId id, std::uint64_t bytes);
   Status arrived(int peer, SliceId id);
+  Status take(int peer, SliceId id, Buffer wire, std::uint64_t bytes);
 
   bool output_ready() const { return elements_to_finish_ == 0; }
-  bool output_finite() const { return finite_; }
   const TermSum& term_sum() const { return term_sum_; }
   bool input_free() const { return input_slices_to_send_ == 0 && input_slices_to_add_ == 0; }
   bool finished() const { return output_ready() && slices_to_send_ == 0; }
@@ -96,7 +96,6 @@ class Executor::State {
   static std::uint64_t wire_bytes(const codecs::Codec& codec, const Slice& slice) {
     return codecs::wire_size(codec, slice.span.count);
   }
-  void finish(const Slice& slice);
   // Whether the terms are the inputs, and not what the owners made of them.
   bool gathers_terms() const { return job_.terms && job_.terms->count == job_.world; }
   void keep_term(int peer, const Slice& slice, ByteView wire);
@@ -108,6 +107,7 @@ class Executor::State {
 
   // Receiving.
   Result<Position> find(int peer, SliceId id);
+  Result<Position> expect(int peer, SliceId id, std::uint64_t bytes);
   Status fail(Status status);
   Status check_form(const Position& position, SliceId id);
   void take_result(Incoming& incoming, std::size_t slice);
@@ -131,7 +131,8 @@ class Executor::State {
   bool started_ = false;
   std::vector<float> weights_;  // by rank
   float divisor_ = 1;           // 1: none
-  SliceBuffers buffers_;
+  SliceBuffers& buffers_;
+  const std::size_t buffer_bytes_;
   Buffer own_wire_;              // an own term that lies in several pieces, put together
   std::vector<Addend> addends_;  // of the call to advance(); kept for its memory
 
@@ -140,7 +141,6 @@ class Executor::State {
   std::vector<Peer> peers_;
 
   std::uint64_t elements_to_finish_ = 0;
-  bool finite_ = true;
   std::uint64_t slices_to_send_ = 0;
   std::uint64_t input_slices_to_send_ = 0;
   std::uint64_t input_slices_to_add_ = 0;

@@ -56,7 +56,7 @@ void Executor::State::add_terms(Adding& adding, std::size_t number, std::size_t 
                     .divisor = divided ? divisor_ : 1.0F};
   const codecs::Codec& codec = codec_of(adding.what, slice);
   if (last && !adding.sends.empty() && !codec.identity) {
-    sum.buffer = buffers_.take();
+    sum.buffer = buffers_.take(buffer_bytes_);
     work.encode_with = &codec;
     work.wire = {sum.buffer.get(), wire_bytes(codec, slice)};
     // What the others will decode is this rank's result too.
@@ -81,7 +81,7 @@ ByteView Executor::State::own_wire(const Slice& slice) {
   std::array<codecs::Piece, codecs::max_sections> pieces;
   const int count = job_.format.pieces(slice, pieces);
   if (count == 1) return input_.subspan(pieces[0].offset, pieces[0].bytes);
-  if (!own_wire_) own_wire_ = buffers_.take();
+  if (!own_wire_) own_wire_ = buffers_.take(buffer_bytes_);
   std::size_t at = 0;
   for (std::size_t i = 0; i < index(count); ++i) {
     const ByteView piece = input_.subspan(pieces[i].offset, pieces[i].bytes);
@@ -97,7 +97,7 @@ void Executor::State::release_terms(const Adding& adding, std::size_t slice, std
     if (term == Sum::own_input) {
       --input_slices_to_add_;
     } else {
-      buffers_.give_back(std::move(incoming_[index(term)].slices[slice].buffer));
+      incoming_[index(term)].slices[slice].buffer.reset();
     }
   }
 }
@@ -112,7 +112,7 @@ void Executor::State::finish_sum(Adding& adding, std::size_t number) {
   sum.readers = static_cast<int>(adding.sends.size());
   if (adding.what.kind != Sum::Kind::partial) {
     if (job_.terms) keep_term(job_.rank, sum.slice, wire_of(adding, sum));
-    finish(sum.slice);
+    elements_to_finish_ -= sum.slice.span.count;
   }
   make_ready(adding.sends, number);
 }

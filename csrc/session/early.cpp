@@ -23,8 +23,8 @@ Result<ByteSpan> Early::place(int peer, const Header& header) {
     return wire_error(
         "it sent more than " + std::to_string(limit_bytes >> 20) + " MiB ahead of our operations",
         peer);
-  Slice slice{.peer = peer, .header = header, .bytes = nullptr, .whole = false};
-  slice.bytes = std::make_unique_for_overwrite<std::byte[]>(header.length);
+  Slice slice{
+      .peer = peer, .header = header, .bytes = buffers_.take(header.length), .whole = false};
   const ByteSpan place(slice.bytes.get(), header.length);
   if (!slices_.emplace(key(peer, header), std::move(slice)).second)
     return wire_error("it sent a slice twice", peer);

@@ -6,10 +6,10 @@
 #pragma once
 
 #include <map>
-#include <memory>
 #include <tuple>
 #include <vector>
 
+#include "collective/buffers.hpp"
 #include "net/frame.hpp"
 #include "session/request.hpp"
 
@@ -23,7 +23,9 @@ class Early {
   static constexpr std::uint64_t limit_bytes = 3 * window_bytes;
   static constexpr std::uint64_t max_operations_ahead = 4096;
 
-  explicit Early(int world) : bytes_(static_cast<std::size_t>(world)) {}
+  // `buffers` must outlive this.
+  Early(int world, SliceBuffers& buffers)
+      : buffers_(buffers), bytes_(static_cast<std::size_t>(world)) {}
 
   Result<ByteSpan> place(int peer, const Header& header);
   // True if this slice was placed here, and just at `place`: a peer may lie and send it twice.
@@ -35,7 +37,7 @@ class Early {
   struct Slice {
     int peer = -1;
     Header header;
-    std::unique_ptr<std::byte[]> bytes;
+    Buffer bytes;
     bool whole = false;
   };
   // Gives up what is whole of the peer's part in `operation`, in a fixed order.
@@ -47,6 +49,7 @@ class Early {
   using Key = std::tuple<std::uint64_t, int, std::uint32_t, std::uint64_t>;
   static Key key(int peer, const Header& h) { return {h.operation, peer, h.transfer, h.offset}; }
 
+  SliceBuffers& buffers_;
   std::vector<std::uint64_t> bytes_;  // by peer
   std::map<Key, Slice> slices_;
   std::map<std::uint64_t, std::map<int, Announcement>> announcements_;

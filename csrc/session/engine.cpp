@@ -49,7 +49,7 @@ void Engine::step_joining(std::int64_t now_ns) {
                            sites_.begin());
   watermarks_.resize(sites_.size());
   ahead_bytes_.resize(sites_.size());
-  early_ = std::make_unique<Early>(static_cast<int>(sites_.size()));
+  early_ = std::make_unique<Early>(static_cast<int>(sites_.size()), slice_buffers_);
   phase_ = Phase::meshing;
   if (auto s = mesh_.start(*roster, rank_, now_ns, join_deadline_ns_); !s.ok()) fail(s, false);
 }

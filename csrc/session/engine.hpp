@@ -120,6 +120,7 @@ class Engine final : public Actor, private Traffic {
 
   // Memory that operations borrow comes before them, and so outlives them.
   Buffers buffers_;
+  SliceBuffers slice_buffers_;
   std::map<std::uint64_t, std::unique_ptr<Operation>> operations_;  // in flight or kept
   std::uint64_t next_operation_ = 0;
   std::uint64_t first_open_ = 0;  // all below are done here

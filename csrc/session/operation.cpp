@@ -6,22 +6,23 @@
 #include <numeric>
 
 #include "base/check.hpp"
+#include "codecs/finite.hpp"
 #include "collective/choose.hpp"
 
 namespace isthmus {
 
-Operation::Operation(std::shared_ptr<Work> work, Request request, Place place, Buffers& buffers)
+Operation::Operation(std::shared_ptr<Work> work, Request request, Place place, Memory memory)
     : work_(std::move(work)),
       request_(std::move(request)),
       place_(place),
       mine_(announcement_of(request_)),
       heard_(static_cast<std::size_t>(place.world)) {
   heard_[static_cast<std::size_t>(place.rank)] = mine_;
-  if (request_.collective != Collective::all_gather) build_executor(buffers);
+  if (request_.collective != Collective::all_gather) build_executor(memory);
   start_if_all_heard();
 }
 
-void Operation::build_executor(Buffers& buffers) {
+void Operation::build_executor(Memory memory) {
   std::vector<Segment> segments = request_.segments;
   ByteView input = request_.input;
   const bool bytes = moves_bytes(request_.collective);
@@ -33,17 +34,18 @@ void Operation::build_executor(Buffers& buffers) {
     segments = {{.up = f32, .down = f32, .elements = elements}};
   }
   Format format(std::move(segments));
-  output_ = buffers.lease(format.elements() * sizeof(float));
+  output_ = memory.large.lease(format.elements() * sizeof(float));
   if (bytes && has_input) {
-    padded_input_ = buffers.lease(format.input_bytes());
+    padded_input_ = memory.large.lease(format.input_bytes());
     std::memset(padded_input_.bytes().data(), 0, padded_input_.bytes().size());
     std::memcpy(padded_input_.bytes().data(), request_.output.data(), request_.output.size());
   }
   // Others have no input, and their schedule reads none.
   if (bytes) input = has_input ? padded_input_.bytes() : output_.bytes();
   Job job = job_of(std::move(format));
-  if (job.terms) terms_ = buffers.lease(job.terms->bytes());
-  executor_ = std::make_unique<Executor>(std::move(job), input, output_.floats(), terms_.bytes());
+  if (job.terms) terms_ = memory.large.lease(job.terms->bytes());
+  executor_ = std::make_unique<Executor>(std::move(job), input, output_.floats(), terms_.bytes(),
+                                         memory.slices);
 }
 
 Job Operation::job_of(Format format) const {
@@ -103,14 +105,22 @@ void Operation::sent(const OutSlice& slice) {
   if (executor_ != nullptr && !failed_) executor_->sent(slice);
 }
 
+Status Operation::no_data_here(int peer) const {
+  return wire_error("it sent data for " + title() + ", which has none", peer);
+}
+
 Result<ByteSpan> Operation::place(int peer, SliceId id, std::uint64_t bytes) {
-  if (executor_ == nullptr)
-    return wire_error("it sent data for " + title() + ", which has none", peer);
+  if (executor_ == nullptr) return no_data_here(peer);
   return executor_->place(peer, id, bytes);
 }
 
 Status Operation::arrived(int peer, SliceId id) {
   return executor_->arrived(peer, id);
+}
+
+Status Operation::take(int peer, SliceId id, Buffer wire, std::uint64_t bytes) {
+  if (executor_ == nullptr) return no_data_here(peer);
+  return executor_->take(peer, id, std::move(wire), bytes);
 }
 
 bool Operation::ready() const {
@@ -123,10 +133,8 @@ void Operation::complete() {
   Outcome outcome;
   if (executor_ != nullptr) {
     if (const Status& health = executor_->health(); !health.ok()) return fail(health);
-    const ByteView result = request_.terms ? terms_.bytes() : output_.bytes();
-    std::memcpy(request_.output.data(), result.data(), request_.output.size());
     outcome.term_sum = executor_->term_sum();
-    outcome.finite = executor_->output_finite();
+    outcome.finite = hand_over();
   }
   for (int rank = 0; rank < place_.world; ++rank) {
     outcome.contributors.push_back(rank);
@@ -135,6 +143,16 @@ void Operation::complete() {
   }
   done_ = true;
   work_->finish(std::move(outcome));
+}
+
+// Returns whether no element of an all-reduce's result is infinite or not a number.
+bool Operation::hand_over() {
+  if (request_.collective == Collective::all_reduce && !request_.terms) {
+    return codecs::copy_finite(output_.floats(), request_.output.data());
+  }
+  const ByteView result = request_.terms ? terms_.bytes() : output_.bytes();
+  std::memcpy(request_.output.data(), result.data(), request_.output.size());
+  return true;
 }
 
 void Operation::fail(const Status& status) {

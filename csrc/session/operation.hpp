@@ -18,9 +18,15 @@ struct Place {
   int world = 1;
 };
 
+// What an operation borrows from; it outlives the operation.
+struct Memory {
+  Buffers& large;
+  SliceBuffers& slices;
+};
+
 class Operation {
  public:
-  Operation(std::shared_ptr<Work> work, Request request, Place place, Buffers& buffers);
+  Operation(std::shared_ptr<Work> work, Request request, Place place, Memory memory);
 
   std::uint64_t number() const { return work_->operation(); }
   const Announcement& announcement() const { return mine_; }
@@ -37,6 +43,7 @@ class Operation {
   void sent(const OutSlice& slice);
   Result<ByteSpan> place(int peer, SliceId id, std::uint64_t bytes);
   Status arrived(int peer, SliceId id);
+  Status take(int peer, SliceId id, Buffer wire, std::uint64_t bytes);
 
   // Why no site can do what all ask for; empty: it can be done.
   const std::string& objection() const { return objection_; }
@@ -59,8 +66,10 @@ class Operation {
   std::string title() const;  // "all_reduce #12"
 
  private:
-  void build_executor(Buffers& buffers);
+  void build_executor(Memory memory);
+  bool hand_over();
   Job job_of(Format format) const;
+  Status no_data_here(int peer) const;
   void start_if_all_heard();
 
   std::shared_ptr<Work> work_;

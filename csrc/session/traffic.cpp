@@ -20,7 +20,8 @@ void Engine::submit(std::shared_ptr<Work> work, Request request, std::int64_t no
   if (!operations_.contains(first_open_)) progress_ns_ = now_ns;
   const Place place{.rank = rank_, .world = static_cast<int>(sites_.size())};
   auto& slot = operations_[number];
-  slot = std::make_unique<Operation>(std::move(work), std::move(request), place, buffers_);
+  slot = std::make_unique<Operation>(std::move(work), std::move(request), place,
+                                     Memory{.large = buffers_, .slices = slice_buffers_});
   Operation& operation = *slot;
   ledger_.begun(number, now_ns);
   const auto payload = to_payload(operation.announcement());
@@ -196,10 +197,7 @@ Status Engine::broke_protocol(const Status& how, int peer) const {
 Status Engine::deliver(Operation& operation, Early::Slice slice) {
   if (operation.failed()) return {};
   const SliceId id{.transfer = slice.header.transfer, .offset = slice.header.offset};
-  auto place = operation.place(slice.peer, id, slice.header.length);
-  if (!place.ok()) return place.status();
-  std::copy_n(slice.bytes.get(), slice.header.length, place->data());
-  return operation.arrived(slice.peer, id);
+  return operation.take(slice.peer, id, std::move(slice.bytes), slice.header.length);
 }
 
 Status Engine::control(int peer, Message message) {

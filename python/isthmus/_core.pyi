@@ -17,6 +17,7 @@ from isthmus._core_testing import SimStream as SimStream
 from isthmus._core_testing import Slice as Slice
 from isthmus._core_testing import check_schedule as check_schedule
 from isthmus._core_testing import choose as choose
+from isthmus._core_testing import copy_finite as copy_finite
 from isthmus._core_testing import crc32c as crc32c
 from isthmus._core_testing import frame_header as frame_header
 from isthmus._core_testing import mesh_frame as mesh_frame

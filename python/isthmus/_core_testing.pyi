@@ -113,6 +113,11 @@ def choose(world: int, segments: Sequence[tuple[str, str, int]]) -> str:
 def check_schedule(algorithm: str, *, segments: Sequence[tuple[str, str, int]]) -> None:
     """ValueError, with the reason, where the codecs cannot take the schedule."""
 
+def copy_finite(
+    x: NDArray[np.float32], out: NDArray[np.float32], *, implementation: str | None = None
+) -> bool:
+    """kernels/codecs/finite.hpp."""
+
 class Pacer:
     """csrc/session/pacer.hpp."""
 
@@ -157,8 +162,9 @@ class Executor:
     def place(self, peer: int, transfer: int, offset: int, bytes: int) -> memoryview:
         """Where to write the slice. Alive as long as the executor."""
     def arrived(self, peer: int, transfer: int, offset: int) -> None: ...
+    def take(self, peer: int, transfer: int, offset: int, wire: bytes) -> None:
+        """place() and arrived() in one, of a slice that lies in a buffer of the pool."""
     def output_ready(self) -> bool: ...
-    def output_finite(self) -> bool: ...
     def input_free(self) -> bool: ...
     def finished(self) -> bool: ...
     def waits_for(self, peer: int) -> bool: ...

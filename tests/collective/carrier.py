@@ -61,6 +61,9 @@ class Net:
         wire = piece.wire()
         self.executors[source].sent(piece)
         assert self.executors[target].waits_for(source)
+        if self.random.random() < 0.2:  # it lay in a buffer since before the executor was there
+            self.executors[target].take(source, piece.transfer, piece.offset, wire)
+            return
         memory = self.executors[target].place(source, piece.transfer, piece.offset, len(wire))
         memory.cast("B")[:] = wire
         self.placed.append((source, target, piece))

@@ -247,7 +247,11 @@ def test_a_slice_that_comes_twice_or_out_of_turn_is_refused(algorithm: str) -> N
         executors[0].place(*name, len(piece.wire()))
     executors[0].arrived(*name)
     executors[2].sent(piece)
-    for refused in (lambda: executors[0].arrived(*name), lambda: executors[0].place(*name, 256)):
+    for refused in (
+        lambda: executors[0].arrived(*name),
+        lambda: executors[0].place(*name, 256),
+        lambda: executors[0].take(*name, piece.wire()),
+    ):
         with pytest.raises(ValueError, match=r"rank 2 .*got it again"):
             refused()
     results = Net(executors, 6).run()
