@@ -9,6 +9,7 @@
 #include "bind/module.hpp"
 #include "bind/segments.hpp"
 #include "collective/executor.hpp"
+#include "session/worker_pool.hpp"
 
 namespace isthmus {
 namespace {
@@ -74,16 +75,44 @@ py::dict dict_of(const Schedule& schedule) {
   return py::dict("sends"_a = sends, "receives"_a = receives, "sums"_a = sums);
 }
 
+// Workers that compute when they are told to, in any order.
+class OnDemand final : public Workers {
+ public:
+  void post(Call work, Call then) override {
+    waiting_.push_back({std::move(work), std::move(then)});
+  }
+  bool collect() override { return false; }
+  void drain() override {
+    while (!waiting_.empty()) compute(0);
+  }
+
+  std::size_t waiting() const { return waiting_.size(); }
+  void compute(std::size_t at) {
+    const auto [work, then] = waiting_.at(at);
+    waiting_.erase(waiting_.begin() + static_cast<std::ptrdiff_t>(at));
+    work();
+    then();
+  }
+
+ private:
+  struct Posted {
+    Call work;
+    Call then;
+  };
+  std::vector<Posted> waiting_;
+};
+
 // An executor with the memory that it works on.
 class Driven {
  public:
-  Driven(Job job, std::vector<float> weights, const std::string& wire)
+  Driven(Job job, std::vector<float> weights, const std::string& wire, int threads)
       : input_(wire),
         output_(job.format.elements()),
         layout_(job.terms),
         terms_(layout_ ? layout_->bytes() : 0),
         weights_(std::move(weights)),
         world_(job.world) {
+    if (threads > 0) pool_ = std::make_unique<WorkerPool>(threads, [] {});
     for (const Stretch& stretch : job.format.stretches()) {
       require(job.slice_elements > 0 && job.slice_elements % stretch.granule == 0,
               "slice_elements must be a multiple of the codecs' granules");
@@ -91,11 +120,18 @@ class Driven {
     require(input_.size() == job.format.input_bytes(), "the wire has the wrong size");
     require(weights_.empty() || weights_.size() == static_cast<std::size_t>(job.world),
             "expected one weight a rank, or none");
-    executor_ = std::make_unique<Executor>(std::move(job), std::as_bytes(std::span(input_)),
-                                           std::span(output_), std::span(terms_), buffers_);
+    executor_ =
+        std::make_unique<Executor>(std::move(job), std::as_bytes(std::span(input_)),
+                                   std::span(output_), std::span(terms_), buffers_, workers());
   }
 
+  ~Driven() { workers().drain(); }
+  Driven(const Driven&) = delete;
+  Driven& operator=(const Driven&) = delete;
+
   Executor& executor() { return *executor_; }
+  OnDemand& on_demand() { return on_demand_; }
+  Workers& workers() { return pool_ ? static_cast<Workers&>(*pool_) : on_demand_; }
   Executor& executor_to(int peer) {
     require(peer >= 0 && peer < world_, "no such rank");
     return *executor_;
@@ -143,6 +179,8 @@ class Driven {
   int world_;
   bool started_ = false;
   SliceBuffers buffers_;
+  OnDemand on_demand_;
+  std::unique_ptr<WorkerPool> pool_;
   std::unique_ptr<Executor> executor_;
 };
 
@@ -190,18 +228,21 @@ void register_executor(py::module_& m) {
   py::class_<Driven>(m, "Executor")
       .def(py::init([](const std::string& algorithm, int rank, int world, const py::bytes& wire,
                        const SegmentNames& segments, std::vector<float> weights, bool mean,
-                       std::uint32_t slice_elements, int root, bool terms) {
+                       std::uint32_t slice_elements, int root, bool terms, int threads) {
+             require(threads >= 0 && threads <= 64, "expected 0 to 64 threads");
              Format format = format_of(segments);
              const Shape shape{rank, world, format.stretches()};
              Schedule schedule = checked_schedule(algorithm, shape, root);
              if (terms && algorithm == "gather") schedule = gather_terms(shape);
              Job job{rank, world, std::move(schedule), std::move(format), mean, slice_elements};
+             job.least_work_elements = 0;
              if (terms) job.terms = terms_of(algorithm_named(algorithm), world, job.format);
-             return std::make_unique<Driven>(std::move(job), std::move(weights), std::string(wire));
+             return std::make_unique<Driven>(std::move(job), std::move(weights), std::string(wire),
+                                             threads);
            }),
            py::arg("algorithm"), py::kw_only(), py::arg("rank"), py::arg("world"), py::arg("wire"),
            py::arg("segments"), py::arg("weights"), py::arg("mean"), py::arg("slice_elements"),
-           py::arg("root") = 0, py::arg("terms") = false)
+           py::arg("root") = 0, py::arg("terms") = false, py::arg("threads") = 0)
       .def("start", &Driven::start)
       .def(
           "next", [](Driven& self, int peer) { return self.executor_to(peer).next(peer); },
@@ -224,6 +265,15 @@ void register_executor(py::module_& m) {
           [](Driven& self, int peer, std::uint32_t transfer, std::uint64_t offset,
              const py::bytes& wire) { self.take(peer, {transfer, offset}, wire); },
           py::arg("peer"), py::arg("transfer"), py::arg("offset"), py::arg("wire"))
+      .def("to_compute", [](Driven& self) { return self.on_demand().waiting(); })
+      .def(
+          "compute",
+          [](Driven& self, std::size_t at) {
+            require(at < self.on_demand().waiting(), "nothing to compute there");
+            self.on_demand().compute(at);
+          },
+          py::arg("at"))
+      .def("drain", [](Driven& self) { self.workers().drain(); })
       .def("output_ready", [](Driven& self) { return self.executor().output_ready(); })
       .def("input_free", [](Driven& self) { return self.executor().input_free(); })
       .def("finished", [](Driven& self) { return self.executor().finished(); })

@@ -1,5 +1,4 @@
-// Session, Work and Coordinator for Python: arguments in, exceptions out, the GIL let go where
-// calls wait.
+// Session and Work for Python: arguments in, exceptions out, the GIL let go where calls wait.
 #include "session/session.hpp"
 
 #include <pybind11/numpy.h>
@@ -7,7 +6,6 @@
 
 #include <algorithm>
 #include <list>
-#include <random>
 
 #include "bind/errors.hpp"
 #include "bind/module.hpp"
@@ -20,6 +18,7 @@ namespace {
 namespace py = pybind11;
 using py::literals::operator""_a;
 
+constexpr int max_codec_threads = 64;
 constexpr std::int64_t signal_check_ns = 100 * millisecond_ns;
 
 std::int64_t to_ns(double seconds) {
@@ -270,48 +269,11 @@ class BoundSession {
   std::list<std::pair<std::shared_ptr<Work>, py::object>> borrowed_;
 };
 
-// A coordinator with a thread of its own.
-class BoundCoordinator {
- public:
-  explicit BoundCoordinator(const std::string& listen) : network_(reactor_, {}), owner_(getpid()) {
-    auto listener = network_.listen(listen);
-    if (!listener.ok()) raise(listener.status());
-    std::random_device device;
-    coordinator_ = std::make_unique<Coordinator>(std::move(*listener),
-                                                 std::uint64_t{device()} << 32 | device());
-    address_ = coordinator_->address();
-    reactor_.add(coordinator_.get());
-    thread_ = std::thread([this] { reactor_.run(); });
-  }
-  ~BoundCoordinator() { close(); }
-  BoundCoordinator(const BoundCoordinator&) = delete;
-  BoundCoordinator& operator=(const BoundCoordinator&) = delete;
-
-  std::string address() const { return address_; }
-  void close() {
-    if (!thread_.joinable()) return;
-    if (getpid() != owner_) return thread_.detach();
-    reactor_.post([this] {
-      reactor_.stop();
-      coordinator_.reset();  // its port is free from here on
-    });
-    const py::gil_scoped_release release;
-    thread_.join();
-  }
-
- private:
-  Reactor reactor_;
-  TcpNetwork network_;
-  pid_t owner_;
-  std::unique_ptr<Coordinator> coordinator_;
-  std::string address_;
-  std::thread thread_;
-};
-
 std::unique_ptr<BoundSession> open_session(std::string rendezvous, std::string site, int sites,
                                            std::string run, bool serve, std::string listen,
                                            std::string advertise, int streams, double timeout,
-                                           double heartbeat, std::string congestion) {
+                                           double heartbeat, std::string congestion,
+                                           int codec_threads) {
   if (sites < 1 || sites > max_sites)
     raise(refused("sites must be 1 to " + std::to_string(max_sites) + ", not " +
                   std::to_string(sites)));
@@ -320,6 +282,9 @@ std::unique_ptr<BoundSession> open_session(std::string rendezvous, std::string s
                   std::to_string(streams)));
   if (!(timeout > 0 && timeout < 1e6) || !(heartbeat > 0 && heartbeat < 1e6))
     raise(refused("timeout and heartbeat are seconds above zero"));
+  if (codec_threads < 0 || codec_threads > max_codec_threads)
+    raise(refused("codec_threads must be 0 (none) to " + std::to_string(max_codec_threads) +
+                  ", not " + std::to_string(codec_threads)));
   return std::make_unique<BoundSession>(
       SessionOptions{.rendezvous = std::move(rendezvous),
                      .run = std::move(run),
@@ -331,6 +296,7 @@ std::unique_ptr<BoundSession> open_session(std::string rendezvous, std::string s
                      .streams = streams,
                      .timeout_ns = to_ns(timeout),
                      .heartbeat_timeout_ns = to_ns(heartbeat),
+                     .codec_threads = codec_threads,
                      .tcp = {.congestion = std::move(congestion)}});
 }
 
@@ -357,7 +323,7 @@ void register_session(py::module_& m) {
   py::class_<BoundSession>(m, "Session")
       .def(py::init(&open_session), py::kw_only(), "rendezvous"_a, "site"_a, "sites"_a, "run"_a,
            "serve"_a, "listen"_a, "advertise"_a, "streams"_a, "timeout"_a, "heartbeat"_a,
-           "congestion"_a)
+           "congestion"_a, "codec_threads"_a)
       .def_property_readonly("rank", &BoundSession::rank)
       .def_property_readonly("world_size", &BoundSession::world_size)
       .def_property_readonly("generation", &BoundSession::generation)
@@ -373,10 +339,6 @@ void register_session(py::module_& m) {
       .def("set_pace", &BoundSession::set_pace, "bytes_per_s"_a)
       .def("stats", &BoundSession::stats)
       .def("close", &BoundSession::close);
-  py::class_<BoundCoordinator>(m, "Coordinator")
-      .def(py::init<const std::string&>(), py::kw_only(), "listen"_a)
-      .def_property_readonly("address", &BoundCoordinator::address)
-      .def("close", &BoundCoordinator::close);
 }
 
 }  // namespace isthmus

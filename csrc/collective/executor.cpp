@@ -10,6 +10,10 @@
 // do not depend on who was fast; a term that comes early stays in its buffer. The own input is
 // added together with the term after it, in one pass over the memory.
 //
+// Decoding, adding and encoding a slice is one piece of work, which the workers may do on other
+// threads: the piece is made with all that it reads and writes, and while it is under way nobody
+// else looks there. A sum has one at a time, so its terms stay in order.
+//
 // The accumulator of a sum is the output's own memory: a rank's sums and its results never want the
 // same elements at the same time, because the result of a chunk can only come after every rank has
 // passed its partial sum on. With an identity codec the first term and all results are received
@@ -30,8 +34,8 @@
 namespace isthmus {
 
 Executor::Executor(Job job, ByteView input, std::span<float> output, ByteSpan terms,
-                   SliceBuffers& buffers)
-    : state_(std::make_unique<State>(std::move(job), input, output, terms, buffers)) {}
+                   SliceBuffers& buffers, Workers& workers)
+    : state_(std::make_unique<State>(std::move(job), input, output, terms, buffers, workers)) {}
 
 Executor::~Executor() = default;
 
@@ -75,6 +79,9 @@ bool Executor::finished() const {
 }
 bool Executor::waits_for(int peer) const {
   return state_->waits_for(peer);
+}
+bool Executor::computing() const {
+  return state_->computing();
 }
 
 }  // namespace isthmus

@@ -19,6 +19,7 @@
 #include "base/status.hpp"
 #include "collective/buffers.hpp"
 #include "collective/terms.hpp"
+#include "collective/workers.hpp"
 
 namespace isthmus {
 
@@ -49,6 +50,8 @@ struct Job {
   bool mean;                     // divide by the sum of the weights
   std::uint32_t slice_elements;  // a multiple of all granules
   std::optional<Terms> terms{};  // keep them instead of their sum
+  // Smaller slices, and those that are only added, take less time than handing them to workers.
+  std::uint32_t least_work_elements = 8 << 10;
 };
 
 class Executor {
@@ -56,9 +59,10 @@ class Executor {
   // `input` is this rank's wire (format.input_bytes()); it must stay until input_free().
   // `output` receives the result and is written from the beginning on: keep it apart from `input`.
   // `terms`: where job.terms go; the output is then room for sums on their way, no result.
-  // `buffers` must outlive the executor.
+  // `buffers` and `workers` must outlive the executor, which must not end while computing().
   // REQUIRES: output.size() == elements; terms has room for job.terms.
-  Executor(Job job, ByteView input, std::span<float> output, ByteSpan terms, SliceBuffers& buffers);
+  Executor(Job job, ByteView input, std::span<float> output, ByteSpan terms, SliceBuffers& buffers,
+           Workers& workers);
   ~Executor();
 
   // Sums begin: now all weights are known. By rank; empty: all 1. For a mean, equal weights count
@@ -81,8 +85,8 @@ class Executor {
   // slice that is not expected, comes twice, or has another size is a wire_error that names what is
   // wrong, and changes nothing.
   Result<ByteSpan> place(int peer, SliceId id, std::uint64_t bytes);
-  // The bytes are there: checks, adds, decodes, and makes further slices ready. A failure is about
-  // this slice.
+  // The bytes are there: checks, has them added or decoded, and makes further slices ready, now or
+  // when the workers are done. A failure is about this slice.
   Status arrived(int peer, SliceId id);
   // Both in one, of a slice that came before the executor was there and lies in a buffer of its
   // pool.
@@ -93,6 +97,7 @@ class Executor {
   bool input_free() const;          // the input is read no more
   bool finished() const;            // output ready and everything sent
   bool waits_for(int peer) const;   // a slice of that peer is still to come
+  bool computing() const;           // the workers have something of it
 
  private:
   class State;

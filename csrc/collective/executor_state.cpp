@@ -25,13 +25,14 @@ std::string slice_from(int peer, SliceId id) {
 }  // namespace
 
 Executor::State::State(Job job, ByteView input, std::span<float> output, ByteSpan terms,
-                       SliceBuffers& buffers)
+                       SliceBuffers& buffers, Workers& workers)
     : job_(std::move(job)),
       input_(input),
       output_(output),
       terms_(terms),
       buffers_(buffers),
       buffer_bytes_(job_.format.largest_slice_bytes(job_.slice_elements)),
+      workers_(workers),
       peers_(index(job_.world)) {
   ISTHMUS_CHECK(job_.world >= 1 && job_.rank >= 0 && job_.rank < job_.world);
   ISTHMUS_CHECK(job_.slice_elements > 0);
@@ -240,7 +241,8 @@ Result<Executor::State::Position> Executor::State::find(int peer, SliceId id) {
   if (found == incoming.slices.end() || begin_of(*found) != id.offset) {
     return wire_error(slice_from(peer, id) + ": no slice begins there", peer);
   }
-  return Position{&incoming, static_cast<std::size_t>(found - incoming.slices.begin())};
+  return Position{receives[id.transfer], &incoming,
+                  static_cast<std::size_t>(found - incoming.slices.begin())};
 }
 
 // A slice that may come now, and has the size that it must have.
@@ -299,7 +301,7 @@ Status Executor::State::arrived(int peer, SliceId id) {
   if (Status form = check_form(*found, id); !form.ok()) return fail(form);
   if (!health_.ok()) return {};
   if (found->incoming->sum < 0) {
-    take_result(*found->incoming, found->index);
+    take_result(found->number, found->index);
   } else if (started_) {
     advance(found->incoming->sum, found->index);
   }
@@ -317,17 +319,39 @@ Status Executor::State::check_form(const Position& position, SliceId id) {
                     what.peer);
 }
 
-void Executor::State::take_result(Incoming& incoming, std::size_t position) {
-  InSlice& in = incoming.slices[position];
-  if (!in.in_output) {
-    const codecs::Codec& codec = codec_of(incoming.what, in.slice);
-    const ByteView wire(in.buffer.get(), wire_bytes(codec, in.slice));
-    if (job_.terms) {
-      keep_term(incoming.what.peer, in.slice, wire);
-    } else {
-      codecs::decode_part(codec, wire, in.slice.span.count, 0, output_of(in.slice));
-    }
+void Executor::State::compute(const Slice& slice, Workers::Call work, Workers::Call then) {
+  const Segment& segment = job_.format.segment(slice);
+  const bool only_adds = segment.up->identity && segment.down->identity;
+  if (only_adds || slice.span.count < job_.least_work_elements) {
+    work();
+    return then();
   }
+  ++works_under_way_;
+  workers_.post(std::move(work), [this, then = std::move(then)] {
+    --works_under_way_;
+    then();
+  });
+}
+
+void Executor::State::take_result(int number, std::size_t position) {
+  Incoming& incoming = incoming_[index(number)];
+  const InSlice& in = incoming.slices[position];
+  if (in.in_output) return result_stands(incoming, position);
+  const codecs::Codec& codec = codec_of(incoming.what, in.slice);
+  const ByteView wire(in.buffer.get(), wire_bytes(codec, in.slice));
+  if (job_.terms) {
+    keep_term(incoming.what.peer, in.slice, wire);
+    return result_stands(incoming, position);
+  }
+  const std::span<float> result = output_of(in.slice);
+  compute(
+      in.slice,
+      [&codec, wire, result] { codecs::decode_part(codec, wire, result.size(), 0, result); },
+      [this, number, position] { result_stands(incoming_[index(number)], position); });
+}
+
+void Executor::State::result_stands(Incoming& incoming, std::size_t position) {
+  InSlice& in = incoming.slices[position];
   elements_to_finish_ -= in.slice.span.count;
   in.readers = static_cast<int>(incoming.sends.size());
   if (in.readers == 0) in.buffer.reset();

@@ -11,7 +11,8 @@ namespace isthmus {
 
 class Executor::State {
  public:
-  State(Job job, ByteView input, std::span<float> output, ByteSpan terms, SliceBuffers& buffers);
+  State(Job job, ByteView input, std::span<float> output, ByteSpan terms, SliceBuffers& buffers,
+        Workers& workers);
 
   void start(std::vector<float> weights);
   const Status& health() const { return health_; }
@@ -29,6 +30,7 @@ class Executor::State {
   bool input_free() const { return input_slices_to_send_ == 0 && input_slices_to_add_ == 0; }
   bool finished() const { return output_ready() && slices_to_send_ == 0; }
   bool waits_for(int peer) const;
+  bool computing() const { return works_under_way_ > 0; }
 
  private:
   enum class Stage : std::uint8_t { awaited, placed, arrived };
@@ -45,6 +47,8 @@ class Executor::State {
     Buffer buffer{};  // the encoded sum; none: it is in the output
     int readers = 0;
     std::size_t added = 0;  // terms
+    bool adding = false;    // more of them, just now
+    Buffer own_wire{};      // an own term that lies in several pieces, put together
   };
   struct Incoming {
     Receive what;
@@ -73,6 +77,7 @@ class Executor::State {
     std::deque<Ready> ready;
   };
   struct Position {  // of a coming slice
+    int number;      // in incoming_
     Incoming* incoming;
     std::size_t index;
     InSlice& slice() const { return incoming->slices[index]; }
@@ -98,6 +103,7 @@ class Executor::State {
   }
   // Whether the terms are the inputs, and not what the owners made of them.
   bool gathers_terms() const { return job_.terms && job_.terms->count == job_.world; }
+  void compute(const Slice& slice, Workers::Call work, Workers::Call then);
   void keep_term(int peer, const Slice& slice, ByteView wire);
 
   // Sending.
@@ -110,16 +116,18 @@ class Executor::State {
   Result<Position> expect(int peer, SliceId id, std::uint64_t bytes);
   Status fail(Status status);
   Status check_form(const Position& position, SliceId id);
-  void take_result(Incoming& incoming, std::size_t slice);
+  void take_result(int incoming, std::size_t slice);
+  void result_stands(Incoming& incoming, std::size_t slice);
 
   // Adding (executor_sums.cpp).
   bool has_term(int term, std::size_t slice) const;
   std::size_t terms_at_hand(const Adding& adding, std::size_t slice) const;
-  Addend addend(int term, const Slice& slice, std::size_t index);
-  ByteView own_wire(const Slice& slice);
+  Addend addend(int term, SumSlice& sum, std::size_t index);
+  ByteView own_wire(SumSlice& sum);
   void advance(int sum, std::size_t slice);
-  void add_terms(Adding& adding, std::size_t slice, std::size_t end);
-  void release_terms(const Adding& adding, std::size_t slice, std::size_t end);
+  Accumulation accumulation(Adding& adding, std::size_t slice, std::size_t end);
+  void added(int sum, std::size_t slice, std::size_t end);
+  void release_terms(Adding& adding, std::size_t slice, std::size_t end);
   ByteView wire_of(const Adding& adding, const SumSlice& sum) const;
   void finish_sum(Adding& adding, std::size_t slice);
 
@@ -133,8 +141,8 @@ class Executor::State {
   float divisor_ = 1;           // 1: none
   SliceBuffers& buffers_;
   const std::size_t buffer_bytes_;
-  Buffer own_wire_;              // an own term that lies in several pieces, put together
-  std::vector<Addend> addends_;  // of the call to advance(); kept for its memory
+  Workers& workers_;
+  std::uint64_t works_under_way_ = 0;
 
   std::vector<Incoming> incoming_;
   std::vector<Adding> sums_;

@@ -27,31 +27,47 @@ std::size_t Executor::State::terms_at_hand(const Adding& adding, std::size_t sli
   return own_alone && terms.size() > 1 ? begin : end;
 }
 
-void Executor::State::advance(int sum, std::size_t slice) {
-  Adding& adding = sums_[index(sum)];
+void Executor::State::advance(int number, std::size_t slice) {
+  Adding& adding = sums_[index(number)];
+  SumSlice& sum = adding.slices[slice];
+  if (sum.adding) return;
   const std::size_t end = terms_at_hand(adding, slice);
-  if (end == adding.slices[slice].added) return;
-  add_terms(adding, slice, end);
+  if (end == sum.added) return;
+  sum.adding = true;
+  std::vector<Addend> addends;
+  for (std::size_t i = sum.added; i < end; ++i) {
+    addends.push_back(addend(adding.what.terms[i], sum, slice));
+    if (adding.what.kind == Sum::Kind::copy) addends.back().weight = 1;
+  }
+  compute(
+      sum.slice,
+      [work = accumulation(adding, slice, end), addends = std::move(addends),
+       into = output_of(sum.slice)]() mutable {
+        work.addends = addends;
+        accumulate(work, into);
+      },
+      [this, number, slice, end] { added(number, slice, end); });
+}
+
+void Executor::State::added(int number, std::size_t slice, std::size_t end) {
+  Adding& adding = sums_[index(number)];
+  SumSlice& sum = adding.slices[slice];
   release_terms(adding, slice, end);
-  adding.slices[slice].added = end;
-  if (end == adding.what.terms.size()) finish_sum(adding, slice);
+  sum.adding = false;
+  sum.added = end;
+  if (end == adding.what.terms.size()) return finish_sum(adding, slice);
+  advance(number, slice);
 }
 
 // The last terms also bring the division and the sum's own wire, in the same pass.
-void Executor::State::add_terms(Adding& adding, std::size_t number, std::size_t end) {
+Accumulation Executor::State::accumulation(Adding& adding, std::size_t number, std::size_t end) {
   SumSlice& sum = adding.slices[number];
   const Slice& slice = sum.slice;
-  const std::vector<int>& terms = adding.what.terms;
+  const bool last = end == adding.what.terms.size();
   const bool weighted = adding.what.kind != Sum::Kind::copy;
-  const bool last = end == terms.size();
-  addends_.clear();
-  for (std::size_t i = sum.added; i < end; ++i) {
-    addends_.push_back(addend(terms[i], slice, number));
-    if (!weighted) addends_.back().weight = 1;
-  }
   const bool divided = weighted && adding.what.kind != Sum::Kind::partial && last;
   Accumulation work{.codec = job_.format.segment(slice).up,
-                    .addends = addends_,
+                    .addends = {},
                     .begins = sum.added == 0,
                     .divisor = divided ? divisor_ : 1.0F};
   const codecs::Codec& codec = codec_of(adding.what, slice);
@@ -62,11 +78,12 @@ void Executor::State::add_terms(Adding& adding, std::size_t number, std::size_t 
     // What the others will decode is this rank's result too.
     work.as_decoded = adding.what.kind == Sum::Kind::total;
   }
-  accumulate(work, output_of(slice));
+  return work;
 }
 
-Addend Executor::State::addend(int term, const Slice& slice, std::size_t number) {
-  if (term == Sum::own_input) return {own_wire(slice), weights_[index(job_.rank)]};
+Addend Executor::State::addend(int term, SumSlice& sum, std::size_t number) {
+  if (term == Sum::own_input) return {own_wire(sum), weights_[index(job_.rank)]};
+  const Slice& slice = sum.slice;
   const Incoming& incoming = incoming_[index(term)];
   const InSlice& in = incoming.slices[number];
   const ByteView wire =
@@ -77,25 +94,26 @@ Addend Executor::State::addend(int term, const Slice& slice, std::size_t number)
 }
 
 // The own input's wire of the slice, standing alone.
-ByteView Executor::State::own_wire(const Slice& slice) {
+ByteView Executor::State::own_wire(SumSlice& sum) {
   std::array<codecs::Piece, codecs::max_sections> pieces;
-  const int count = job_.format.pieces(slice, pieces);
+  const int count = job_.format.pieces(sum.slice, pieces);
   if (count == 1) return input_.subspan(pieces[0].offset, pieces[0].bytes);
-  if (!own_wire_) own_wire_ = buffers_.take(buffer_bytes_);
+  sum.own_wire = buffers_.take(buffer_bytes_);
   std::size_t at = 0;
   for (std::size_t i = 0; i < index(count); ++i) {
     const ByteView piece = input_.subspan(pieces[i].offset, pieces[i].bytes);
-    std::copy(piece.begin(), piece.end(), own_wire_.get() + at);
+    std::copy(piece.begin(), piece.end(), sum.own_wire.get() + at);
     at += piece.size();
   }
-  return {own_wire_.get(), at};
+  return {sum.own_wire.get(), at};
 }
 
-void Executor::State::release_terms(const Adding& adding, std::size_t slice, std::size_t end) {
+void Executor::State::release_terms(Adding& adding, std::size_t slice, std::size_t end) {
   for (std::size_t i = adding.slices[slice].added; i < end; ++i) {
     const int term = adding.what.terms[i];
     if (term == Sum::own_input) {
       --input_slices_to_add_;
+      adding.slices[slice].own_wire.reset();
     } else {
       incoming_[index(term)].slices[slice].buffer.reset();
     }

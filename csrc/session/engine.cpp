@@ -23,7 +23,9 @@ Engine::Engine(Network& network, std::unique_ptr<Listener> listener, EngineOptio
       now_ns_(now_ns),
       join_deadline_ns_(now_ns + options_.timeout_ns),
       pacer_(options_.pace_bytes_per_s),
-      discard_(max_payload_bytes) {}
+      discard_(max_payload_bytes) {
+  if (options_.workers == nullptr) options_.workers = &at_once_;
+}
 
 Engine::~Engine() = default;
 
@@ -92,10 +94,18 @@ void Engine::step_running(std::int64_t now_ns) {
 void Engine::move_on(std::int64_t now_ns) {
   for (int round = 0; round < max_rounds; ++round) {
     progress_ = false;
+    collect(now_ns);
     pump_links(now_ns);
     complete_operations();
     if (!progress_) break;
   }
+}
+
+// What the workers have computed makes frames ready and operations done.
+void Engine::collect(std::int64_t now_ns) {
+  if (!options_.workers->collect()) return;
+  progress_ = true;
+  progress_ns_ = now_ns;
 }
 
 // In a circle that begins behind the link that sent last and, first, behind this site: sites that

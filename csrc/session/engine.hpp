@@ -28,6 +28,7 @@ struct EngineOptions {
   std::int64_t timeout_ns = 60 * second_ns;  // of joining, and of an operation without progress
   std::int64_t heartbeat_timeout_ns = 5 * second_ns;
   double pace_bytes_per_s = 0;  // of all data together; 0: nothing is held back
+  Workers* workers = nullptr;   // they outlive the engine; null: it computes by itself
 };
 
 struct EngineStats {
@@ -77,6 +78,7 @@ class Engine final : public Actor, private Traffic {
   void step_running(std::int64_t now_ns);
   void step_closing(std::int64_t now_ns);
   void move_on(std::int64_t now_ns);
+  void collect(std::int64_t now_ns);
   void pump_links(std::int64_t now_ns);
   void pump(std::size_t peer, std::int64_t now_ns);
   bool may_send(int peer);
@@ -97,6 +99,7 @@ class Engine final : public Actor, private Traffic {
   void refuse_operation(Operation& operation, const Status& why);
   void fail(const Status& status, bool tell_others);
 
+  AtOnce at_once_;
   EngineOptions options_;
   Rendezvous rendezvous_;
   Mesh mesh_;

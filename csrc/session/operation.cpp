@@ -11,18 +11,28 @@
 
 namespace isthmus {
 
-Operation::Operation(std::shared_ptr<Work> work, Request request, Place place, Memory memory)
+Operation::Operation(std::shared_ptr<Work> work, Request request, Place place, Means means)
     : work_(std::move(work)),
       request_(std::move(request)),
       place_(place),
+      means_(means),
       mine_(announcement_of(request_)),
       heard_(static_cast<std::size_t>(place.world)) {
   heard_[static_cast<std::size_t>(place.rank)] = mine_;
-  if (request_.collective != Collective::all_gather) build_executor(memory);
+  if (request_.collective != Collective::all_gather) build_executor();
   start_if_all_heard();
 }
 
-void Operation::build_executor(Memory memory) {
+Operation::~Operation() {
+  end_computing();
+}
+
+// What the workers have of this operation is memory that is about to be somebody else's.
+void Operation::end_computing() {
+  if (executor_ != nullptr && executor_->computing()) means_.workers.drain();
+}
+
+void Operation::build_executor() {
   std::vector<Segment> segments = request_.segments;
   ByteView input = request_.input;
   const bool bytes = moves_bytes(request_.collective);
@@ -34,18 +44,18 @@ void Operation::build_executor(Memory memory) {
     segments = {{.up = f32, .down = f32, .elements = elements}};
   }
   Format format(std::move(segments));
-  output_ = memory.large.lease(format.elements() * sizeof(float));
+  output_ = means_.large.lease(format.elements() * sizeof(float));
   if (bytes && has_input) {
-    padded_input_ = memory.large.lease(format.input_bytes());
+    padded_input_ = means_.large.lease(format.input_bytes());
     std::memset(padded_input_.bytes().data(), 0, padded_input_.bytes().size());
     std::memcpy(padded_input_.bytes().data(), request_.output.data(), request_.output.size());
   }
   // Others have no input, and their schedule reads none.
   if (bytes) input = has_input ? padded_input_.bytes() : output_.bytes();
   Job job = job_of(std::move(format));
-  if (job.terms) terms_ = memory.large.lease(job.terms->bytes());
+  if (job.terms) terms_ = means_.large.lease(job.terms->bytes());
   executor_ = std::make_unique<Executor>(std::move(job), input, output_.floats(), terms_.bytes(),
-                                         memory.slices);
+                                         means_.slices, means_.workers);
 }
 
 Job Operation::job_of(Format format) const {
@@ -157,6 +167,7 @@ bool Operation::hand_over() {
 
 void Operation::fail(const Status& status) {
   if (done_) return;
+  end_computing();
   done_ = failed_ = true;
   work_->finish({.status = status});
 }

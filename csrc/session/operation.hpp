@@ -18,15 +18,17 @@ struct Place {
   int world = 1;
 };
 
-// What an operation borrows from; it outlives the operation.
-struct Memory {
+// What all operations of a session use; it outlives them.
+struct Means {
   Buffers& large;
   SliceBuffers& slices;
+  Workers& workers;
 };
 
 class Operation {
  public:
-  Operation(std::shared_ptr<Work> work, Request request, Place place, Memory memory);
+  Operation(std::shared_ptr<Work> work, Request request, Place place, Means means);
+  ~Operation();
 
   std::uint64_t number() const { return work_->operation(); }
   const Announcement& announcement() const { return mine_; }
@@ -66,8 +68,9 @@ class Operation {
   std::string title() const;  // "all_reduce #12"
 
  private:
-  void build_executor(Memory memory);
+  void build_executor();
   bool hand_over();
+  void end_computing();
   Job job_of(Format format) const;
   Status no_data_here(int peer) const;
   void start_if_all_heard();
@@ -75,6 +78,7 @@ class Operation {
   std::shared_ptr<Work> work_;
   Request request_;
   Place place_;
+  Means means_;
   Announcement mine_;
   std::vector<std::optional<Announcement>>
       heard_;  // by rank; this site's own is there from the start

@@ -72,6 +72,11 @@ Status Session::start() {
                        .timeout_ns = options_.timeout_ns,
                        .heartbeat_timeout_ns = options_.heartbeat_timeout_ns,
                        .pace_bytes_per_s = options_.pace_bytes_per_s};
+  if (options_.codec_threads > 0) {
+    const auto wake = [reactor = reactor_.get()] { reactor->post([] {}); };
+    workers_ = std::make_unique<WorkerPool>(options_.codec_threads, wake);
+    engine.workers = workers_.get();
+  }
   // Callers see the end of joining only after what they may read then is written.
   auto joined = std::make_shared<Work>(0);
   joined->when_done([this, work = joined.get()] {
@@ -205,6 +210,7 @@ void Session::close() {
   thread_.join();
   closer_.reset();
   engine_.reset();
+  workers_.reset();
   coordinator_.reset();
   network_.reset();
   reactor_.reset();
@@ -215,11 +221,12 @@ Session::~Session() {
     if (thread_.joinable()) close();
     return;
   }
-  // A forked child: the thread is not here and the sockets are the parent's. Forget them,
+  // A forked child: the threads are not here and the sockets are the parent's. Forget them,
   // untouched.
   if (thread_.joinable()) thread_.detach();
   (void)closer_.release();
   (void)engine_.release();
+  (void)workers_.release();
   (void)coordinator_.release();
   (void)network_.release();
   (void)reactor_.release();

@@ -13,6 +13,7 @@
 #include "mesh/coordinator.hpp"
 #include "net/tcp.hpp"
 #include "session/engine.hpp"
+#include "session/worker_pool.hpp"
 
 namespace isthmus {
 
@@ -29,6 +30,7 @@ struct SessionOptions {
   std::int64_t timeout_ns = 60 * second_ns;
   std::int64_t heartbeat_timeout_ns = 5 * second_ns;
   double pace_bytes_per_s = 0;  // of all data together; 0: nothing is held back
+  int codec_threads = 0;        // that decode, add and encode beside the session's own
   TcpOptions tcp;
 };
 
@@ -77,6 +79,7 @@ class Session {
   std::unique_ptr<Reactor> reactor_;
   std::unique_ptr<TcpNetwork> network_;
   std::unique_ptr<Coordinator> coordinator_;
+  std::unique_ptr<WorkerPool> workers_;  // null: none
   std::unique_ptr<Engine> engine_;
   std::unique_ptr<Actor> closer_;
   std::thread thread_;

@@ -20,8 +20,9 @@ void Engine::submit(std::shared_ptr<Work> work, Request request, std::int64_t no
   if (!operations_.contains(first_open_)) progress_ns_ = now_ns;
   const Place place{.rank = rank_, .world = static_cast<int>(sites_.size())};
   auto& slot = operations_[number];
-  slot = std::make_unique<Operation>(std::move(work), std::move(request), place,
-                                     Memory{.large = buffers_, .slices = slice_buffers_});
+  slot = std::make_unique<Operation>(
+      std::move(work), std::move(request), place,
+      Means{.large = buffers_, .slices = slice_buffers_, .workers = *options_.workers});
   Operation& operation = *slot;
   ledger_.begun(number, now_ns);
   const auto payload = to_payload(operation.announcement());

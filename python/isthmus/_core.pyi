@@ -71,6 +71,7 @@ class Session:
         timeout: float,
         heartbeat: float,
         congestion: str,
+        codec_threads: int,
     ) -> None: ...
     @property
     def rank(self) -> int: ...

@@ -13,6 +13,7 @@ from isthmus.errors import Refused
 
 max_sites = 64
 max_streams = 32
+max_codec_threads = 64
 max_name = 64
 
 
@@ -43,6 +44,7 @@ class JoinSettings:
     uplink_mbit: float  # 0: not known
     congestion: str
     measure: bool  # the links, before anything else
+    codec_threads: int
     emulated: bool  # inside `isthmus wan`, whose links never leave the machine
 
 
@@ -123,10 +125,20 @@ class _Source:
         value, what = self.text(name, argument)
         return None if value is None else parse_address(value, what, any_port=any_port)
 
+    def spare_threads(self) -> int:
+        ranks = self._environment.get("LOCAL_WORLD_SIZE", "")  # torchrun's
+        return spare_threads(len(os.sched_getaffinity(0)), int(ranks) if ranks.isdigit() else 1)
+
     def name(self, name: str, value: str, what: str) -> str:
         if not value.isprintable() or len(value.encode()) > max_name:
             raise Refused(f"{what} is {value!r}; expected at most {max_name} printable bytes")
         return value
+
+
+def spare_threads(cores: int, ranks: int) -> int:
+    """How many threads a gateway may use for codecs beside its own: half of the cores that are left
+    when each of the machine's ranks has one for its program and one for its communication."""
+    return max(0, min(4, (cores - 2 * ranks) // 2))
 
 
 def is_private(host: str) -> bool:
@@ -149,6 +161,7 @@ def join_settings(
     uplink_mbit: float | None = None,
     congestion: str | None = None,
     measure: bool | None = None,
+    codec_threads: int | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> JoinSettings:
     source = _Source(os.environ if environment is None else environment)
@@ -160,6 +173,7 @@ def join_settings(
     run_name, run_what = source.text("run", run)
     congestion_name, congestion_what = source.text("congestion", congestion)
     rendezvous_address = parse_address(*meeting, any_port=False)
+    threads = source.integer("codec_threads", codec_threads, least=0, most=max_codec_threads)
     # Sites that meet on the loopback are all on this machine, and nobody else need reach them.
     anywhere = Address("127.0.0.1" if is_private(rendezvous_address.host) else "0.0.0.0", 0)
     settings = JoinSettings(
@@ -178,6 +192,7 @@ def join_settings(
         measure=source.flag(
             "measure", measure, default=not is_private(rendezvous_address.host) and count > 1
         ),
+        codec_threads=source.spare_threads() if threads is None else threads,
         emulated=source.has("WAN_SITES"),
     )
     return settings

@@ -52,6 +52,7 @@ class Session:
             timeout=settings.timeout,
             heartbeat=settings.heartbeat,
             congestion=settings.congestion,
+            codec_threads=settings.codec_threads,
         )
         self._sites = tuple(self._native.sites)
         self._rank = self._native.rank
@@ -319,6 +320,7 @@ def join(
     uplink_mbit: float | None = None,
     congestion: str | None = None,
     measure: bool | None = None,
+    codec_threads: int | None = None,
 ) -> Session | Follower:
     """Join the run and wait for all its sites; at ranks other than the site's rank 0, a Follower.
 
@@ -331,6 +333,8 @@ def join(
     by it; the same at all sites. Takes some seconds; by default done except between sites that meet
     on the loopback. uplink_mbit: what this site's uplink carries, in Mbit/s, where that is known
     better. congestion: TCP's congestion control ("bbr"); a kernel that lacks it keeps its own.
+    codec_threads: threads that decode, add and encode beside the session's own; by default as many
+    as this machine's cores allow, at most 4, and none on two cores.
 
     Whatever is None comes from ISTHMUS_RENDEZVOUS, ISTHMUS_SITE and so on.
     Raises Refused, Timeout (it names the sites that came), PeerLost or WireError.
@@ -352,6 +356,7 @@ def join(
             uplink_mbit=uplink_mbit,
             congestion=congestion,
             measure=measure,
+            codec_threads=codec_threads,
         )
     )
 

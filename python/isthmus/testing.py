@@ -21,7 +21,13 @@ from isthmus.session import Follower, Session
 
 
 def settings(
-    site: str, count: int, rendezvous: str, *, timeout: float = 30.0, heartbeat: float = 5.0
+    site: str,
+    count: int,
+    rendezvous: str,
+    *,
+    timeout: float = 30.0,
+    heartbeat: float = 5.0,
+    codec_threads: int = 0,
 ) -> config.JoinSettings:
     """Of one site on loopback; reads no environment variables."""
     return config.join_settings(
@@ -31,6 +37,7 @@ def settings(
         listen="127.0.0.1:0",
         timeout=timeout,
         heartbeat=heartbeat,
+        codec_threads=codec_threads,
         environment={},
     )
 
@@ -40,7 +47,9 @@ def site_names(count: int) -> list[str]:
 
 
 @contextlib.contextmanager
-def sites(count: int, *, timeout: float = 30.0, heartbeat: float = 5.0) -> Iterator[list[Session]]:
+def sites(
+    count: int, *, timeout: float = 30.0, heartbeat: float = 5.0, codec_threads: int = 0
+) -> Iterator[list[Session]]:
     """Sessions of `count` sites in this process, by rank. Closed at the end."""
     keeper = _core.Coordinator(listen="127.0.0.1:0")
     made: list[Session] = []
@@ -49,7 +58,14 @@ def sites(count: int, *, timeout: float = 30.0, heartbeat: float = 5.0) -> Itera
             futures = [
                 pool.submit(
                     Session,
-                    settings(name, count, keeper.address, timeout=timeout, heartbeat=heartbeat),
+                    settings(
+                        name,
+                        count,
+                        keeper.address,
+                        timeout=timeout,
+                        heartbeat=heartbeat,
+                        codec_threads=codec_threads,
+                    ),
                 )
                 for name in site_names(count)
             ]

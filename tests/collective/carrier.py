@@ -14,7 +14,8 @@ Floats = NDArray[np.float32]
 class Net:
     """A world of executors.
 
-    A slice is handed out, placed, and arrives; between these, other slices have their turn.
+    A slice is handed out, placed, and arrives, and work on it waits; between these, other slices
+    have their turn.
     """
 
     def __init__(self, executors: list[_core.Executor], seed: int) -> None:
@@ -23,6 +24,7 @@ class Net:
         self.unstarted = list(executors)
         self.out: list[tuple[int, int, _core.Slice]] = []
         self.placed: list[tuple[int, int, _core.Slice]] = []
+        self.computing: list[_core.Executor] = []
 
     def run(self) -> list[Floats]:
         """Each executor starts at some moment: slices leave and come before it, too."""
@@ -36,10 +38,21 @@ class Net:
             assert not any(executor.has_next(peer) for peer in range(len(self.executors))), rank
         return [executor.output() for executor in self.executors]
 
+    def run_with_threads(self) -> None:
+        """Like run(), of executors whose threads may still compute when nothing moves."""
+        for executor in self.unstarted:
+            executor.start()
+        while not all(executor.finished() for executor in self.executors):
+            if not self.step():
+                for executor in self.executors:
+                    executor.drain()
+
     def step(self) -> bool:
         world = range(len(self.executors))
         source, target = self.random.choice(world), self.random.choice(world)
+        self.computing = [executor for executor in self.executors if executor.to_compute()]
         moves = [self.place] * bool(self.out) + [self.arrive] * bool(self.placed)
+        moves += [self.compute] * bool(self.computing)
         if moves and self.random.random() < 0.6:
             self.random.choice(moves)()
         elif self.executors[source].has_next(target):
@@ -71,6 +84,10 @@ class Net:
     def arrive(self) -> None:
         source, target, piece = self.placed.pop(self.random.randrange(len(self.placed)))
         self.executors[target].arrived(source, piece.transfer, piece.offset)
+
+    def compute(self) -> None:
+        executor = self.random.choice(self.computing)
+        executor.compute(self.random.randrange(executor.to_compute()))
 
 
 def assert_all_bits_equal(results: list[Floats], expected: Floats | None = None) -> None:

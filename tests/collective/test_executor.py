@@ -174,6 +174,51 @@ def test_the_order_of_slices_does_not_change_a_bit(algorithm: str) -> None:
         assert_all_bits_equal(Net(case.executors(), seed).run(), first[0])
 
 
+@pytest.mark.parametrize("algorithm", ["direct", "gather", "ring"])
+def test_the_order_of_the_workers_does_not_change_a_bit(algorithm: str) -> None:
+    case = Case(algorithm, inputs_of(4, 1500, seed=3), up="bf16", down="bf16", weights=uneven(4))
+    first = Net(case.executors(), 0).run()
+    for seed in range(1, 30):
+        assert_all_bits_equal(Net(case.executors(), seed).run(), first[0])
+
+
+def test_nothing_stands_before_its_work_is_done() -> None:
+    case = Case("gather", inputs_of(2, SLICE, seed=1), up="bf16", down="bf16")
+    executor, peer = case.executors()
+    executor.start()
+    piece = peer.next(0)
+    assert piece is not None
+    executor.take(1, piece.transfer, piece.offset, piece.wire())
+    assert executor.to_compute() == 1 and not executor.waits_for(1)
+    assert not executor.output_ready() and not executor.input_free()
+    executor.compute(0)
+    assert executor.output_ready()
+    assert_all_bits_equal([executor.output()], roster_sum(case))
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("algorithm", ["direct", "gather"])
+def test_threads_make_the_same_bits(algorithm: str, threads: int) -> None:
+    """A rank whose peers' slices all come at once, again and again."""
+    case = Case(algorithm, inputs_of(3, 200 * SLICE, seed=2), up="bf16", down="bf16")
+    alone = Net(case.executors(), 0)
+    expected = alone.run()[0]
+    executors = case.executors()
+    rank0 = _core.Executor(
+        algorithm,
+        rank=0,
+        world=3,
+        wire=encode("bf16", case.inputs[0]),
+        segments=[("bf16", "bf16", case.inputs[0].size)],
+        weights=(),
+        mean=True,
+        slice_elements=SLICE,
+        threads=threads,
+    )
+    Net([rank0, *executors[1:]], 1).run_with_threads()
+    assert_all_bits_equal([rank0.output()], expected)
+
+
 @pytest.mark.parametrize("algorithm", ["direct", "gather", "ring", "broadcast"])
 def test_an_empty_operation_is_finished_at_once(algorithm: str) -> None:
     case = Case(algorithm, [np.empty(0, np.float32)] * 3)

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 from isthmus import errors
-from isthmus.config import Address, join_settings, parse_address
+from isthmus.config import Address, join_settings, parse_address, spare_threads
 from isthmus.errors import Refused
 
 _good = {"ISTHMUS_RENDEZVOUS": "10.0.0.1:29600", "ISTHMUS_SITE": "aws", "ISTHMUS_SITES": "3"}
@@ -33,13 +33,21 @@ def test_every_variable_is_read() -> None:
         "ISTHMUS_HEARTBEAT": "2",
         "ISTHMUS_UPLINK_MBIT": "200",
         "ISTHMUS_CONGESTION": "cubic",
+        "ISTHMUS_CODEC_THREADS": "3",
     }
     settings = join_settings(environment={**_good, **rest})
     assert (settings.run, settings.serve, settings.streams) == ("night", True, 4)
     assert (settings.timeout, settings.heartbeat) == (12.5, 2.0)
     assert (settings.uplink_mbit, settings.congestion) == (200.0, "cubic")
+    assert settings.codec_threads == 3
     assert str(settings.listen) == "0.0.0.0:0"
     assert str(settings.advertise) == "[fd00::1]:29700"
+
+
+def test_codec_threads_are_spare_cores_and_two_cores_spare_none() -> None:
+    assert [spare_threads(cores, 1) for cores in (1, 2, 4, 8, 96)] == [0, 0, 1, 3, 4]
+    assert [spare_threads(cores, 8) for cores in (8, 16, 20, 96)] == [0, 0, 2, 4]
+    assert join_settings(codec_threads=0, environment=_good).codec_threads == 0
 
 
 def test_an_argument_wins_over_its_variable() -> None:
