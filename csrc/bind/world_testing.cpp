@@ -149,10 +149,14 @@ WorldPlan plan_from(std::uint64_t seed, const py::dict& values) {
   s.take_time("latency", latency_ns);
   s.take("torn", plan.torn);
   s.take("loss", plan.loss);
+  s.take("window_bytes", plan.window_bytes);
+  int streams = 0;
+  s.take("streams", streams);
   s.take_time("heartbeat_timeout", plan.heartbeat_timeout_ns);
   s.take_time("timeout", plan.timeout_ns);
   for (SitePlan& site : plan.sites) {
     if (bits_per_s >= 0) site.up_bits_per_s = site.down_bits_per_s = bits_per_s;
+    if (streams > 0) site.streams = streams;
     if (close_after_ns >= 0) site.close_after_ns = close_after_ns;
   }
   if (latency_ns >= 0) std::ranges::fill(plan.latency_ns, latency_ns);

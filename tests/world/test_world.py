@@ -212,6 +212,37 @@ def test_an_all_reduce_takes_what_its_bytes_and_delays_take(algorithm: str, worl
     assert floor <= took <= 1.03 * floor
 
 
+@pytest.mark.parametrize("algorithm", ["direct", "gather"])
+def test_a_stream_that_stands_still_holds_only_what_it_had_and_not_half_of_the_bytes(
+    algorithm: str,
+) -> None:
+    operation = {"collective": "all_reduce", "algorithm": algorithm, "elements": BYTES // 4}
+    for seed in range(10):  # which stream, is the seed's choice
+        calm, clogged = (
+            _core.simulate(
+                seed,
+                sites=2,
+                streams=2,
+                window_bytes=1_000_000,
+                operations=[operation],
+                bits_per_s=RATE,
+                latency=0.01,
+                troubles=troubles,
+            )
+            for troubles in (
+                [],
+                [{"kind": "clog", "at": 0.05, "seconds": 0.6, "site": 0, "peer": 1}],
+            )
+        )
+        well(calm)
+        well(clogged)
+        took, undisturbed = (
+            max(works(report, site["name"])[0]["ended"] for site in report["sites"])
+            for report in (clogged, calm)
+        )
+        assert took <= 1.15 * undisturbed
+
+
 def test_the_judge_complains_when_a_site_is_lost_without_a_cause() -> None:
     crawl = {"kind": "slow", "at": 0.0, "site": 0, "factor": 2000}
     report = _core.simulate(1, sites=3, operations=[SUM], troubles=[crawl])
