@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 from isthmus import _core
 
-SLICE_ELEMENTS = 64 << 10  # csrc/session/operation.cpp
+SLICE_ELEMENTS = 64 << 10  # csrc/collective/choose.hpp
 
 
 @dataclass(frozen=True)
