@@ -220,35 +220,9 @@ void register_schedules(py::module_& m) {
       py::arg("algorithm"), py::kw_only(), py::arg("segments"));
 }
 
-void register_executor(py::module_& m) {
-  py::class_<OutSlice>(m, "Slice")
-      .def_property_readonly("transfer", [](const OutSlice& slice) { return slice.id.transfer; })
-      .def_property_readonly("offset", [](const OutSlice& slice) { return slice.id.offset; })
-      .def("wire", &wire_of);
-  py::class_<Driven>(m, "Executor")
-      .def(py::init([](const std::string& algorithm, int rank, int world, const py::bytes& wire,
-                       const SegmentNames& segments, std::vector<float> weights, bool mean,
-                       std::uint32_t slice_elements, int root, bool terms, int threads) {
-             require(threads >= 0 && threads <= 64, "expected 0 to 64 threads");
-             Format format = format_of(segments);
-             const Shape shape{rank, world, format.stretches()};
-             Schedule schedule = checked_schedule(algorithm, shape, root);
-             if (terms && algorithm == "gather") schedule = gather_terms(shape);
-             Job job{rank, world, std::move(schedule), std::move(format), mean, slice_elements};
-             job.least_work_elements = 0;
-             if (terms) job.terms = terms_of(algorithm_named(algorithm), world, job.format);
-             return std::make_unique<Driven>(std::move(job), std::move(weights), std::string(wire),
-                                             threads);
-           }),
-           py::arg("algorithm"), py::kw_only(), py::arg("rank"), py::arg("world"), py::arg("wire"),
-           py::arg("segments"), py::arg("weights"), py::arg("mean"), py::arg("slice_elements"),
-           py::arg("root") = 0, py::arg("terms") = false, py::arg("threads") = 0)
-      .def("start", &Driven::start)
-      .def(
-          "next", [](Driven& self, int peer) { return self.executor_to(peer).next(peer); },
-          py::keep_alive<0, 1>())
-      .def("has_next", [](Driven& self, int peer) { return self.executor_to(peer).has_next(peer); })
-      .def("sent", [](Driven& self, const OutSlice& slice) { self.executor().sent(slice); })
+// What becomes of a slice that comes.
+void register_coming(py::class_<Driven>& executor) {
+  executor
       .def(
           "place",
           [](Driven& self, int peer, std::uint32_t transfer, std::uint64_t offset,
@@ -273,7 +247,39 @@ void register_executor(py::module_& m) {
             self.on_demand().compute(at);
           },
           py::arg("at"))
-      .def("drain", [](Driven& self) { self.workers().drain(); })
+      .def("drain", [](Driven& self) { self.workers().drain(); });
+}
+
+void register_executor(py::module_& m) {
+  py::class_<OutSlice>(m, "Slice")
+      .def_property_readonly("transfer", [](const OutSlice& slice) { return slice.id.transfer; })
+      .def_property_readonly("offset", [](const OutSlice& slice) { return slice.id.offset; })
+      .def("wire", &wire_of);
+  py::class_<Driven> executor(m, "Executor");
+  executor
+      .def(py::init([](const std::string& algorithm, int rank, int world, const py::bytes& wire,
+                       const SegmentNames& segments, std::vector<float> weights, bool mean,
+                       std::uint32_t slice_elements, int root, bool terms, int threads) {
+             require(threads >= 0 && threads <= 64, "expected 0 to 64 threads");
+             Format format = format_of(segments);
+             const Shape shape{rank, world, format.stretches()};
+             Schedule schedule = checked_schedule(algorithm, shape, root);
+             if (terms && algorithm == "gather") schedule = gather_terms(shape);
+             Job job{rank, world, std::move(schedule), std::move(format), mean, slice_elements};
+             job.least_work_elements = 0;
+             if (terms) job.terms = terms_of(algorithm_named(algorithm), world, job.format);
+             return std::make_unique<Driven>(std::move(job), std::move(weights), std::string(wire),
+                                             threads);
+           }),
+           py::arg("algorithm"), py::kw_only(), py::arg("rank"), py::arg("world"), py::arg("wire"),
+           py::arg("segments"), py::arg("weights"), py::arg("mean"), py::arg("slice_elements"),
+           py::arg("root") = 0, py::arg("terms") = false, py::arg("threads") = 0)
+      .def("start", &Driven::start)
+      .def(
+          "next", [](Driven& self, int peer) { return self.executor_to(peer).next(peer); },
+          py::keep_alive<0, 1>())
+      .def("has_next", [](Driven& self, int peer) { return self.executor_to(peer).has_next(peer); })
+      .def("sent", [](Driven& self, const OutSlice& slice) { self.executor().sent(slice); })
       .def("output_ready", [](Driven& self) { return self.executor().output_ready(); })
       .def("input_free", [](Driven& self) { return self.executor().input_free(); })
       .def("finished", [](Driven& self) { return self.executor().finished(); })
@@ -285,6 +291,7 @@ void register_executor(py::module_& m) {
         const TermSum& sum = self.executor().term_sum();
         return std::pair(sum.weights, sum.divisor);
       });
+  register_coming(executor);
 }
 
 }  // namespace
