@@ -61,10 +61,12 @@ PYTHON_LAYER: Mapping[str, int] = {
     "testing": 8,
     "simulation": 8,
     "wan": 8,
+    "page": 8,
     "demo": 9,
-    "cli": 10,
-    "__main__": 11,
-    "": 12,  # isthmus/__init__.py: may import all, and no module but the programs imports it
+    "bench": 10,
+    "cli": 11,
+    "__main__": 12,
+    "": 13,  # isthmus/__init__.py: may import all, and no module but the programs imports it
 }
 MAY_USE_THE_PUBLIC_NAMES = {"demo", "cli", "testing"}
 
@@ -84,6 +86,9 @@ CPP_HOMES: Mapping[str, tuple[str, str]] = {
 # Python files that may read the environment, and why.
 ENVIRONMENT_HOMES: Mapping[str, str] = {
     "python/isthmus/config.py": "the home: ISTHMUS_… become settings here",
+    "python/isthmus/bench/job.py": "hands ranks their environment and WAN_SITE",
+    "python/isthmus/bench/rank.py": "reads WAN_SITE, names gloo's interface",
+    "python/isthmus/bench/training.py": "reads the emulator's WAN_SITE and torchrun's LOCAL_RANK",
     "python/isthmus/demo/site.py": "hands torchrun's ranks their environment",
     "python/isthmus/demo/train.py": "reads torchrun's RANK and LOCAL_RANK",
     "python/isthmus/demo/world.py": "reads the emulator's WAN_SITE and WAN_ADDRS",

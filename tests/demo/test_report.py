@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import pytest
 from demo_steps import make_steps
 from isthmus.demo.report import Run, render
-from isthmus.demo.svg import Bar, Line, bar_chart, line_chart, ticks
+from isthmus.page.svg import Bar, Line, bar_chart, line_chart, ticks
 
 LINKS = {"aws-gcp": 400_000_000, "aws-azure": 300_000_000, "azure-gcp": 200_000_000}
 

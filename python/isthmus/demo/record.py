@@ -18,9 +18,9 @@ WARM_UP = 2
 @dataclass(frozen=True, kw_only=True)
 class Record:
     """One rank, one step. `compute_s` ends when the last gradient is ready; the rest of `step_s`
-    is waiting for the sum of the gradients, and the optimizer. `wan_bytes`: what the rank's
-    site sent in this step; None where it cannot be told, and at all but the first rank of a
-    site."""
+    is waiting for the sum of the gradients, and the optimizer. `exchange_s`: from the first bucket
+    that the hook got to its last result; None without isthmus. `wan_bytes`: what the rank's site
+    sent in this step; None where it cannot be told, and at all but the first rank of a site."""
 
     step: int
     loss: float
@@ -29,6 +29,7 @@ class Record:
     step_s: float
     compute_s: float
     optimizer_s: float
+    exchange_s: float | None
     wan_bytes: int | None
 
     def line(self) -> str:
@@ -46,6 +47,7 @@ class Step:
     step_s: float
     compute_s: float
     optimizer_s: float
+    exchange_s: float | None
     wan_bytes: int | None
 
     @property
@@ -73,6 +75,7 @@ def merge(ranks: Sequence[Sequence[Record]]) -> list[Step]:
     for together in zip(*ranks, strict=False):
         count = len(together)
         sent = [r.wan_bytes for r in together if r.wan_bytes is not None]
+        exchanges = [r.exchange_s for r in together if r.exchange_s is not None]
         steps.append(
             Step(
                 step=together[0].step,
@@ -82,6 +85,7 @@ def merge(ranks: Sequence[Sequence[Record]]) -> list[Step]:
                 step_s=sum(r.step_s for r in together) / count,
                 compute_s=sum(r.compute_s for r in together) / count,
                 optimizer_s=sum(r.optimizer_s for r in together) / count,
+                exchange_s=mean(exchanges) if exchanges else None,
                 wan_bytes=sum(sent) if sent else None,
             )
         )
@@ -97,6 +101,17 @@ def tokens_per_s(steps: Sequence[Step]) -> float:
     """Over the warm steps; 0 before the first."""
     seconds = sum(s.step_s for s in warm(steps))
     return sum(s.tokens for s in warm(steps)) / seconds if seconds else 0.0
+
+
+def hidden_share(steps: Sequence[Step]) -> float | None:
+    """The share of these steps' exchange that passed while backward still ran; None where there
+    was no exchange of isthmus."""
+    exchange = waiting = 0.0
+    for s in steps:
+        if s.exchange_s is not None:
+            exchange += s.exchange_s
+            waiting += min(s.communication_s, s.exchange_s)
+    return 1 - waiting / exchange if exchange else None
 
 
 def mean(values: Sequence[float]) -> float:

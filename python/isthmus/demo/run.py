@@ -86,6 +86,7 @@ def one_run(name: str, options: argparse.Namespace, wan: Wan | None) -> Outcome:
         f"--steps={total}",
     ]
     arguments += [f"--rows={options.rows}", f"--size={options.size}", f"--codec={options.codec}"]
+    arguments += ["--plain"] if plain else []
     files = [
         topology.records_file(folder, i, r)
         for i, s in enumerate(topology.SITES)
@@ -94,7 +95,12 @@ def one_run(name: str, options: argparse.Namespace, wan: Wan | None) -> Outcome:
     progress = Progress(name, total)
     begin = time.monotonic()
     with World(
-        folder, plain=plain, arguments=arguments, wan=wan, timeout_s=options.timeout
+        folder,
+        "isthmus.demo.train",
+        arguments,
+        together=plain,
+        wan=wan,
+        timeout_s=options.timeout,
     ) as world:
         try:
             while world.running():
@@ -131,15 +137,20 @@ def identical(outcome: Outcome) -> bool:
 def compare(ours: Outcome, gloo: Outcome) -> None:
     """Print speeds, their ratio, and the losses at the last step that both took."""
     mine, theirs = record.tokens_per_s(ours.steps), record.tokens_per_s(gloo.steps)
-    print(f"\n{'':<9}{'tokens/s':>10}{'step':>9}{'compute':>9}{'waiting':>9}{'WAN/step':>11}")
+    print(
+        f"\n{'':<9}{'tokens/s':>10}{'step':>9}{'compute':>9}{'waiting':>9}{'hidden':>8}"
+        f"{'WAN/step':>11}"
+    )
     for o in (ours, gloo):
         warm = record.warm(o.steps)
         sent = [s.wan_bytes for s in warm if s.wan_bytes is not None]
+        hidden = record.hidden_share(warm)
         print(
             f"{o.name:<9}{record.tokens_per_s(o.steps):>10.0f}"
             f"{record.mean([s.step_s for s in warm]):>7.2f} s"
             f"{record.mean([s.compute_s for s in warm]):>7.2f} s"
             f"{record.mean([s.communication_s for s in warm]):>7.2f} s"
+            f"{'-' if hidden is None else f'{hidden:.0%}':>8}"
             f"{size(record.mean(sent) if sent else None):>11}"
         )
     print(f"isthmus trains {mine / theirs:.2f} times as many tokens/s as plain gloo DDP")

@@ -23,8 +23,55 @@ from torch.nn.parallel import DistributedDataParallel
 
 import isthmus
 from isthmus.demo import data, topology
+from isthmus.demo.data import Tokens
 from isthmus.demo.model import SIZES, build, digest
 from isthmus.demo.record import Record
+from isthmus.hook import Hook
+
+
+class Trainer:
+    """One rank's model with all that it takes to train it, a step at a time."""
+
+    def __init__(
+        self,
+        model: DistributedDataParallel,
+        tokens: Tokens,
+        *,
+        seat: int,
+        rows: int,
+        length: int,
+        hook: Hook | None,
+        counts_bytes: bool,
+    ) -> None:
+        self.model = model
+        self.tokens_, self.seat_, self.rows_, self.length_ = tokens, seat, rows, length
+        self.optimizer_ = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.01)
+        self.schedule_ = torch.optim.lr_scheduler.LambdaLR(
+            self.optimizer_, lambda step: min(1.0, (step + 1) / 10)
+        )
+        self.watch_ = Stopwatch(model, hook, counts_bytes=counts_bytes)
+
+    def begin(self) -> None:
+        """Count bytes from now on: others may have sent some since the last step."""
+        self.watch_.begin()
+
+    def step(self, number: int) -> Record:
+        """One step of training, on the rank's batch of this number."""
+        batch = torch.from_numpy(
+            data.batch(
+                self.tokens_, step=number, seat=self.seat_, rows=self.rows_, length=self.length_
+            )
+        )
+        self.watch_.start()
+        logits = self.model(input_ids=batch[:, :-1]).logits
+        loss = cross_entropy(logits.flatten(0, 1), batch[:, 1:].flatten())
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.watch_.gradients_summed()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimizer_.step()
+        self.schedule_.step()
+        self.optimizer_.zero_grad()
+        return self.watch_.stop(step=number, loss=loss.item(), tokens=self.rows_ * self.length_)
 
 
 def train(options: argparse.Namespace, site: int, local_rank: int) -> None:
@@ -32,36 +79,32 @@ def train(options: argparse.Namespace, site: int, local_rank: int) -> None:
     size = SIZES[options.size]
     dist.init_process_group("gloo")  # this site's own world; with --plain, one world of all sites
     model = DistributedDataParallel(build(size))
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / 10))
-
+    session = hook = None
     if not options.plain:
         session = isthmus.join()  # address, site: ISTHMUS_* variables
-        isthmus.register(model, session, codec=options.codec)
+        hook = isthmus.register(model, session, codec=options.codec)
 
-    tokens = np.load(topology.tokens_file(options.data, site, local_rank), mmap_mode="r")
-    seat = topology.seat(site, local_rank)
-    watch = Stopwatch(model, counts_bytes=local_rank == 0)
+    trainer = Trainer(
+        model,
+        np.load(topology.tokens_file(options.data, site, local_rank), mmap_mode="r"),
+        seat=topology.seat(site, local_rank),
+        rows=options.rows,
+        length=size.length,
+        hook=hook,
+        counts_bytes=local_rank == 0,
+    )
     with topology.records_file(options.out, site, local_rank).open("w", buffering=1) as records:
         for step in range(options.steps):
-            batch = torch.from_numpy(
-                data.batch(tokens, step=step, seat=seat, rows=options.rows, length=size.length)
-            )
-            watch.start()
-            logits = model(input_ids=batch[:, :-1]).logits
-            loss = cross_entropy(logits.flatten(0, 1), batch[:, 1:].flatten())
-            loss.backward()  # type: ignore[no-untyped-call]
-            watch.gradients_summed()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-            schedule.step()
-            optimizer.zero_grad()
-            record = watch.stop(step=step, loss=loss.item(), tokens=options.rows * size.length)
-            records.write(record.line())
+            records.write(trainer.step(step).line())
 
-    gather_digests(options, digest(model.module), None if options.plain else session)
-    if not options.plain:
+    gather_digests(options, digest(model.module), session)
+    if session is not None:
         session.close()
+    leave()
+
+
+def leave() -> None:
+    """Let go of the process group."""
     # gloo's threads need the GIL to let go of the tensors gathered last, and the group's destructor
     # joins them while it holds the GIL: one more operation without Python tensors comes between.
     dist.barrier()
@@ -87,12 +130,21 @@ def gather_digests(options: argparse.Namespace, mine: str, session: Any) -> None
 class Stopwatch:
     """Splits a step at two moments: the last gradient is ready; all gradients are summed."""
 
-    def __init__(self, model: torch.nn.Module, *, counts_bytes: bool) -> None:
+    def __init__(self, model: torch.nn.Module, hook: Hook | None, *, counts_bytes: bool) -> None:
         self.counts_bytes_ = counts_bytes
+        self.hook_ = hook
         self.ready_ = self.start_ = self.summed_ = 0.0
         for p in model.parameters():
             p.register_post_accumulate_grad_hook(self.note_)  # type: ignore[no-untyped-call]
+        self.begin()
+
+    def begin(self) -> None:
         self.sent_ = sent_bytes()
+        self.exchanged_ = self.exchanged()
+
+    def exchanged(self) -> float:
+        """Seconds of all exchanges so far."""
+        return 0.0 if self.hook_ is None else float(self.hook_.stats()["exchange_seconds"])
 
     def note_(self, _: torch.Tensor) -> None:
         self.ready_ = time.monotonic()
@@ -106,7 +158,9 @@ class Stopwatch:
     def stop(self, *, step: int, loss: float, tokens: int) -> Record:
         now, sent = time.monotonic(), sent_bytes()
         wan = None if sent is None or self.sent_ is None else sent - self.sent_
-        self.sent_ = sent
+        exchanged = self.exchanged()
+        exchange = None if self.hook_ is None else exchanged - self.exchanged_
+        self.sent_, self.exchanged_ = sent, exchanged
         return Record(
             step=step,
             loss=loss,
@@ -115,6 +169,7 @@ class Stopwatch:
             step_s=now - self.start_,
             compute_s=self.ready_ - self.start_,
             optimizer_s=now - self.summed_,
+            exchange_s=exchange,
             wan_bytes=wan if self.counts_bytes_ else None,
         )
 

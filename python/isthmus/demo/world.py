@@ -21,6 +21,7 @@ from pathlib import Path
 from types import TracebackType
 
 from isthmus.demo import topology
+from isthmus.demo.site import Launch
 
 LOOPBACK = "127.0.0.1"
 
@@ -38,11 +39,13 @@ class Wan:
     site_mbit: float
 
 
-def free_port() -> int:
-    """A port that nobody uses now."""
-    with socket.socket() as s:
-        s.bind((LOOPBACK, 0))
-        return int(s.getsockname()[1])
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody uses now, all different."""
+    sockets = [socket.create_server((LOOPBACK, 0)) for _ in range(count)]
+    ports = [int(s.getsockname()[1]) for s in sockets]
+    for s in sockets:
+        s.close()
+    return ports
 
 
 def wan_line(wan: Wan, *, stats: Path, timeout_s: float) -> list[str]:
@@ -59,27 +62,35 @@ def wan_line(wan: Wan, *, stats: Path, timeout_s: float) -> list[str]:
 
 
 class World:
-    """One run of the training script at every site."""
+    """One run of a program at every rank of every site. `together`: all ranks are one torch world;
+    else each site is one of its own."""
 
     def __init__(
         self,
         folder: Path,
-        *,
-        plain: bool,
+        program: str,
         arguments: Sequence[str],
+        *,
+        together: bool,
         wan: Wan | None,
         timeout_s: float,
     ) -> None:
         self.folder_ = folder
-        self.plain_ = plain
         self.end_ = time.monotonic() + timeout_s
         self.timeout_s_ = timeout_s
         self.processes_: list[subprocess.Popen[bytes]] = []
         folder.mkdir(parents=True, exist_ok=True)
         for old in folder.iterdir():
             old.unlink()
-        site = [sys.executable, "-m", "isthmus.demo.site", str(folder), str(free_port())]
-        self.site_line_ = [*site, "plain" if plain else "isthmus", *arguments]
+        torch_port, isthmus_port = free_ports(2)
+        launch = Launch(
+            program=program,
+            arguments=arguments,
+            together=together,
+            torch_port=torch_port,
+            isthmus_port=isthmus_port,
+        )
+        self.site_line_ = launch.line(folder)
         self.wan_ = wan
 
     def __enter__(self) -> World:
