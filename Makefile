@@ -26,7 +26,8 @@ help:
 	@echo "make dev     editable install in .venv, rebuilt at import"
 	@echo "make tidy    formats, lints, types, layers; make format mends what it can"
 	@echo "make sim     one world of the simulator again: SEED=7"
-	@echo "make bench   exchange, WAN and codecs; make gpu: on a machine with a device"
+	@echo "make bench   codecs, exchange, WAN, training, scaling; report in bench-out/"
+	@echo "make gpu     checks and times the kernels, on a machine with a device"
 	@echo "make asan    the torch-free tests under ASan and UBSan; make tsan: under TSan"
 	@echo "make wheel   dist/*.whl;  make clean: what make made, but for .venv"
 
@@ -67,9 +68,7 @@ sim: $(ready)
 	$(PY) -m isthmus.simulation --seed $(SEED)
 
 bench: $(ready)
-	$(PY) bench/exchange.py
-	$(PY) bench/wan.py
-	$(PY) bench/codecs.py
+	$(PY) -m isthmus.cli bench all $(BENCH_ARGS)
 
 gpu: $(ready)
 	$(PY) bench/gpu.py
@@ -83,4 +82,4 @@ wheel: $(ready)
 	@ls dist/*.whl
 
 clean:
-	rm -rf build dist demo-out bench/out
+	rm -rf build dist demo-out bench-out

@@ -13,6 +13,7 @@ from isthmus.errors import IsthmusError
 _programs = {
     "wan": "run a command per site, over an emulated wide-area network on this machine",
     "demo": "train a language model across three emulated clouds, and write a report",
+    "bench": "measure codecs, exchange, WAN and training on this machine, and write a report",
 }
 
 

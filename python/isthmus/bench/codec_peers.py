@@ -1,11 +1,13 @@
-"""What a user has without isthmus, for bench/codecs.py: eager torch, bitsandbytes and torchao."""
+"""What a user has without isthmus: eager torch, bitsandbytes and torchao, timed beside codecs."""
 
 from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
+LIBRARIES = ("torch", "bitsandbytes", "torchao")
 Action = Callable[[], object]
 Peer = tuple[str, str, str, Action]  # library, codec, operation, action
 
@@ -54,8 +56,8 @@ def torchao(values: Any) -> Iterator[tuple[str, str, Action]]:
 
     for codec, limit in (("int8", 127), ("int4", 7)):
         coded = encode(limit)
-        yield codec, "encode", lambda limit=limit: encode(limit)
-        yield codec, "decode", lambda coded=coded, limit=limit: decode(coded, limit)
+        yield codec, "encode", partial(encode, limit)
+        yield codec, "decode", partial(decode, coded, limit)
 
 
 def torch_actions(values: Any) -> Iterator[tuple[str, str, Action]]:

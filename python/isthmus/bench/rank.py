@@ -1,0 +1,190 @@
+"""One rank of exchange and wan: times all-reduces of gloo, of isthmus and of bare sockets.
+
+The libraries take turns, operation by operation, so that what else the machine does hits all alike.
+Every operation starts at a moment agreed before, and its result is checked.
+
+    python -m isthmus.bench.rank JOB FOLDER      (started by job.py)
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+
+from isthmus.bench.job import ByLibrary, Case, Job, Sample, job_of
+from isthmus.config import join_settings
+from isthmus.session import Session
+
+WARM_UP = 2  # operations of each library that are not counted
+# As training does, before anything is counted: BBR knows a path's rate only from operations that
+# last longer than a round trip, and sends a small one over half a round trip until it does.
+WARM_UP_ELEMENTS, WARM_UP_TURNS = 2_000_000, 3
+
+Action = Callable[[torch.Tensor], object]
+
+
+class Neighbours:
+    """Bare TCP round the ring: what moving these bytes costs when nobody adds them up."""
+
+    def __init__(self, job: Job, rank: int) -> None:
+        world = len(job.addresses)
+        after = (rank + 1) % world
+        with socket.create_server((job.addresses[rank], job.ports[2 + rank])) as server:
+            dist.barrier()
+            self.next_ = socket.create_connection((job.addresses[after], job.ports[2 + after]))
+            self.previous_, _ = server.accept()
+        self.next_.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.share_ = 2 * (world - 1) / world
+
+    def all_reduce(self, x: torch.Tensor) -> None:
+        """Send and receive as many bytes as an all-reduce of `x` must; `x` keeps its values."""
+        count = int(self.share_ * x.numel() * 4)
+        data = memoryview(bytearray(min(count, 1 << 20)))
+        incoming = memoryview(bytearray(len(data)))
+
+        def send() -> None:
+            for at in range(0, count, len(data)):
+                self.next_.sendall(data[: count - at])
+
+        sender = threading.Thread(target=send) if count > 1 << 16 else None
+        if sender is None:
+            send()
+        else:
+            sender.start()
+        left = count
+        while left:
+            got = self.previous_.recv_into(incoming[:left])
+            if not got:
+                raise ConnectionError("a neighbour has gone")
+            left -= got
+        if sender is not None:
+            sender.join()
+
+
+def cpu_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+def wait_together(lead_s: float) -> float:
+    """Return at a moment that rank 0 chose; the ranks share one machine and so one clock."""
+    start = torch.tensor([time.monotonic() + lead_s], dtype=torch.float64)
+    dist.broadcast(start, 0)
+    time.sleep(max(0.0, start.item() - time.monotonic()))
+    return float(start.item())
+
+
+def timed(action: Action, x: torch.Tensor, job: Job, *, inner: int) -> Sample:
+    """One sample: `inner` operations in a row."""
+    x.fill_(dist.get_rank() + 1)
+    time.sleep(job.idle_s)
+    start = wait_together(job.lead_s)
+    cpu = cpu_s()
+    for _ in range(inner):
+        action(x)
+    return Sample(start_s=start, end_s=time.monotonic(), cpu_s=cpu_s() - cpu)
+
+
+def check(library: str, x: torch.Tensor) -> None:
+    """Fail if the sum is wrong by more than the library's codec may make it."""
+    world = dist.get_world_size()
+    expected = world * (world + 1) / 2
+    within = 0.0 if library in ("gloo", "isthmus f32") else 0.02
+    if abs(x[0].item() - expected) > within * expected:
+        raise AssertionError(
+            f"{library}, rank {dist.get_rank()}: the sum is {x[0].item()}, not {expected}"
+        )
+
+
+def actions(job: Job, session: Session | None, rank: int) -> dict[str, Action]:
+    """By library: what replaces a tensor by its sum over all ranks."""
+
+    def ours(codec: str) -> Action:
+        assert session is not None
+        return lambda x: session.all_reduce(x, codec=codec, op="sum").wait()
+
+    found: dict[str, Action] = {}
+    for library in job.libraries:
+        name, _, codec = library.partition(" ")
+        if name == "isthmus":
+            found[library] = ours(codec)
+        elif name == "gloo":
+            found[library] = dist.all_reduce
+        else:
+            found[library] = Neighbours(job, rank).all_reduce
+    return found
+
+
+def measure(job: Job, case: Case, found: dict[str, Action]) -> ByLibrary:
+    """Each library's samples of one case."""
+    x = torch.empty(case.elements)
+    samples: ByLibrary = {library: [] for library in found}
+    for turn in range(WARM_UP + max(case.repeats.values())):
+        for library, action in found.items():
+            if turn >= WARM_UP + case.repeats[library]:
+                continue
+            sample = timed(action, x, job, inner=case.inner)
+            if library != "floor" and case.inner == 1:
+                check(library, x)
+            if turn >= WARM_UP:
+                samples[library].append(sample)
+    return samples
+
+
+def join(job: Job, rank: int) -> Session:
+    """To isthmus, each of these processes is a site, and no rank of one."""
+    return Session(
+        join_settings(
+            rendezvous=f"{job.addresses[0]}:{job.ports[1]}",
+            site=f"site{rank:02}",
+            sites=len(job.addresses),
+            serve=rank == 0,
+            listen=f"{job.addresses[rank]}:0",
+            uplink_mbit=job.uplink_mbit[rank] or None,
+            congestion=job.congestion,
+        )
+    )
+
+
+def main() -> None:
+    job = job_of(sys.argv[1])
+    rank = int(os.environ["WAN_SITE"])
+    torch.set_num_threads(1)
+    os.environ["GLOO_SOCKET_IFNAME"] = job.interface
+    with_isthmus = any(library.startswith("isthmus ") for library in job.libraries)
+    session = join(job, rank) if with_isthmus else None
+    dist.init_process_group(
+        "gloo",
+        init_method=f"tcp://{job.addresses[0]}:{job.ports[0]}",
+        rank=rank,
+        world_size=len(job.addresses),
+    )
+    found = actions(job, session, rank)
+    y = torch.ones(WARM_UP_ELEMENTS)
+    for action in found.values():
+        for _ in range(WARM_UP_TURNS):
+            action(y)
+    results = [measure(job, case, found) for case in job.cases]
+    text = json.dumps(
+        [{name: [asdict(s) for s in taken] for name, taken in case.items()} for case in results]
+    )
+    Path(sys.argv[2], f"rank{rank}.json").write_text(text)
+    dist.barrier()
+    if session is not None:
+        session.close()
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main()

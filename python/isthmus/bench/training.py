@@ -1,0 +1,128 @@
+"""One rank of the ddp bench: models trained in several ways, which take turns.
+
+A way is "gloo" (plain DDP over all ranks of all sites), "alone" (DDP inside each site, and nothing
+between sites) or "isthmus CODEC". All ranks are one torch world, of which each site has a group of
+its own; so the ways share processes, data and network, and what else the machine does hits all.
+
+    python -m isthmus.bench.training PLAN      (started by torchrun at each site; see demo/site.py)
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch.nn.parallel import DistributedDataParallel
+
+from isthmus.config import join_settings
+from isthmus.demo import topology
+from isthmus.demo.model import SIZES, build
+from isthmus.demo.record import WARM_UP
+from isthmus.demo.train import Trainer, leave
+from isthmus.hook import register
+from isthmus.session import Session
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """In every turn, every way trains `steps` steps after some that do not count: the first of a
+    turn finds idle connections, and a way's very first ones find DDP arranging its buckets."""
+
+    ways: Sequence[str]
+    turns: int
+    steps: int
+    size: str
+    rows: int
+    data: str
+    out: str
+
+    def uncounted(self, turn: int) -> int:
+        return WARM_UP if turn == 0 else 1
+
+
+def records_file(out: Path, way: str, turn: int, site: int, local_rank: int) -> Path:
+    """Where a rank writes the steps of one turn that count."""
+    folder = out / f"{way.replace(' ', '-')}-{turn}"
+    folder.mkdir(exist_ok=True)
+    return topology.records_file(folder, site, local_rank)
+
+
+class Ways:
+    """A trainer for each way, all with the same first parameters."""
+
+    def __init__(self, plan: Plan, site: int, local_rank: int) -> None:
+        self.plan_, self.site_, self.local_rank_ = plan, site, local_rank
+        groups = [
+            dist.new_group([topology.seat(i, r) for r in range(s.ranks)])
+            for i, s in enumerate(topology.SITES)
+        ]
+        self.inside_ = groups[site]
+        # By hand: to torch, this rank is one of the world of all sites, of which 0 is but one.
+        self.session_ = Session(join_settings()) if local_rank == 0 else None
+        self.trainers_ = {way: self.trainer(way) for way in plan.ways}
+        self.numbers_ = dict.fromkeys(plan.ways, 0)
+
+    def trainer(self, way: str) -> Trainer:
+        plan, size = self.plan_, SIZES[self.plan_.size]
+        group = None if way == "gloo" else self.inside_
+        model = DistributedDataParallel(build(size), process_group=group)
+        hook = None
+        if way.startswith("isthmus "):
+            hook = register(model, self.session_, codec=way.removeprefix("isthmus "))
+        tokens = topology.tokens_file(Path(plan.data), self.site_, self.local_rank_)
+        return Trainer(
+            model,
+            np.load(tokens, mmap_mode="r"),
+            seat=topology.seat(self.site_, self.local_rank_),
+            rows=plan.rows,
+            length=size.length,
+            hook=hook,
+            counts_bytes=self.local_rank_ == 0,
+        )
+
+    def take_turn(self, way: str, turn: int) -> None:
+        trainer = self.trainers_[way]
+        dist.barrier()
+        trainer.begin()
+        records = []
+        uncounted = self.plan_.uncounted(turn)
+        for i in range(uncounted + self.plan_.steps):
+            record = trainer.step(self.numbers_[way])
+            self.numbers_[way] += 1
+            if i >= uncounted:
+                records.append(record)
+        place = (way, turn, self.site_, self.local_rank_)
+        records_file(Path(self.plan_.out), *place).write_text("".join(r.line() for r in records))
+
+    def close(self) -> None:
+        dist.barrier()
+        if self.session_ is not None:
+            self.session_.close()
+
+
+def line(plan: Plan) -> str:
+    """As main() reads it."""
+    return json.dumps(asdict(plan))
+
+
+def main() -> None:
+    plan = Plan(**json.loads(sys.argv[1]))
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo")
+    ways = Ways(plan, int(os.environ["WAN_SITE"]), int(os.environ["LOCAL_RANK"]))
+    for turn in range(plan.turns):
+        for way in plan.ways:
+            ways.take_turn(way, turn)
+    ways.close()
+    leave()
+
+
+if __name__ == "__main__":
+    main()
