@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from isthmus.bench.training import Plan
 
 PROGRAM = "isthmus.bench.training"
+BUCKET_MB = 25.0  # as of torch
 WORK = options.DEFAULT_OUT / "ddp"  # logs and data of a run with --save
 Rank = Sequence[Record]
 
@@ -64,7 +65,8 @@ def case(settings: argparse.Namespace) -> str:
     else:
         where = f"{settings.rtt_ms:g} ms, {settings.site_mbit:g} Mbit/s"
     size = "" if settings.size == "demo" else f", {settings.size} model"
-    return f"{len(topology.SITES)} sites, {where}{size}"
+    buckets = "" if settings.bucket_mb == BUCKET_MB else f", buckets of {settings.bucket_mb:g} MB"
+    return f"{len(topology.SITES)} sites, {where}{size}{buckets}"
 
 
 def names(settings: argparse.Namespace) -> list[str]:
@@ -119,6 +121,7 @@ def run(settings: argparse.Namespace, work: Path) -> dict[str, Way]:
         steps=settings.steps,
         size=settings.size,
         rows=settings.rows,
+        bucket_mb=settings.bucket_mb,
         data=str((work / "data").resolve()),
         out=str(records.resolve()),
     )
@@ -169,6 +172,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     add("--site-mbit", type=float, nargs="+", default=[100.0, 1000.0], help="one case each")
     add("--turns", type=int, default=2, help="of every way")
     add("--steps", type=int, default=3, help="that count, in a turn")
+    add("--bucket-mb", type=float, default=BUCKET_MB, help="DDP's buckets, of isthmus's ways")
     add("--rows", type=int, default=4, help="texts in each rank's batch")
     add("--size", choices=("demo", "tiny"), default="demo", help="of the model")
     add("--shard-bytes", type=int, default=200_000, help="text of each rank")

@@ -47,6 +47,11 @@ def duration(value: float | None) -> str:
     return f"{value:.3f} s" if value >= 0.1 else f"{value * 1e3:.2f} ms"
 
 
+def few(value: float) -> str:
+    """As many digits as one reads."""
+    return f"{value:.2f}" if value < 10 else f"{value:.0f}"
+
+
 def ratio(above: float | None, below: float | None) -> str:
     if above is None or not below:
         return "-"
@@ -68,7 +73,7 @@ def timings(rows: Sequence[Timing]) -> Table:
             ratio(row.isthmus_s, row.floor_s),
             *(duration(row.peers.get(peer)) for peer in peers),
             *(ratio(row.peers.get(peer), row.isthmus_s) for peer in peers),
-            " / ".join(f"{cpu[who]:.2f}" for who in ("isthmus", *peers) if who in cpu) or "-",
+            " / ".join(few(cpu[who]) for who in ("isthmus", *peers) if who in cpu) or "-",
         ]
 
     head = ["case", "codec", "floor", *(["planned"] if planned else []), "isthmus", "of floor"]

@@ -24,7 +24,7 @@ from torch.nn.parallel import DistributedDataParallel
 from isthmus.config import join_settings
 from isthmus.demo import topology
 from isthmus.demo.model import SIZES, build
-from isthmus.demo.record import WARM_UP
+from isthmus.demo.record import WARM_UP, Record
 from isthmus.demo.train import Trainer, leave
 from isthmus.hook import register
 from isthmus.session import Session
@@ -33,13 +33,15 @@ from isthmus.session import Session
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """In every turn, every way trains `steps` steps after some that do not count: the first of a
-    turn finds idle connections, and a way's very first ones find DDP arranging its buckets."""
+    turn finds idle connections, and a way's very first ones find DDP arranging its buckets.
+    bucket_mb: of DDP's buckets where isthmus carries them; elsewhere they have torch's size."""
 
     ways: Sequence[str]
     turns: int
     steps: int
     size: str
     rows: int
+    bucket_mb: float
     data: str
     out: str
 
@@ -71,11 +73,15 @@ class Ways:
 
     def trainer(self, way: str) -> Trainer:
         plan, size = self.plan_, SIZES[self.plan_.size]
-        group = None if way == "gloo" else self.inside_
-        model = DistributedDataParallel(build(size), process_group=group)
         hook = None
         if way.startswith("isthmus "):
+            model = DistributedDataParallel(
+                build(size), process_group=self.inside_, bucket_cap_mb=plan.bucket_mb
+            )
             hook = register(model, self.session_, codec=way.removeprefix("isthmus "))
+        else:
+            group = None if way == "gloo" else self.inside_
+            model = DistributedDataParallel(build(size), process_group=group)
         tokens = topology.tokens_file(Path(plan.data), self.site_, self.local_rank_)
         return Trainer(
             model,
@@ -88,18 +94,18 @@ class Ways:
         )
 
     def take_turn(self, way: str, turn: int) -> None:
-        trainer = self.trainers_[way]
-        dist.barrier()
-        trainer.begin()
-        records = []
-        uncounted = self.plan_.uncounted(turn)
-        for i in range(uncounted + self.plan_.steps):
-            record = trainer.step(self.numbers_[way])
-            self.numbers_[way] += 1
-            if i >= uncounted:
-                records.append(record)
+        self.train(way, self.plan_.uncounted(turn))
+        records = self.train(way, self.plan_.steps)
         place = (way, turn, self.site_, self.local_rank_)
         records_file(Path(self.plan_.out), *place).write_text("".join(r.line() for r in records))
+
+    def train(self, way: str, steps: int) -> list[Record]:
+        """Some steps, which all ranks begin together."""
+        trainer, first = self.trainers_[way], self.numbers_[way]
+        self.numbers_[way] += steps
+        dist.barrier()
+        trainer.begin()
+        return [trainer.step(first + i) for i in range(steps)]
 
     def close(self) -> None:
         dist.barrier()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from html import escape
+from itertools import groupby
 
 COLOURS = """
 :root { color-scheme: light dark; --page: #fbfaf7; --ink: #1d2327; --soft: #667079; --rule: #dcdad3;
@@ -34,9 +35,11 @@ PAGE = """
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--page); color: var(--ink);
   font: 16px/1.5 system-ui, -apple-system, "Segoe UI", sans-serif; }
-main { max-width: 44rem; margin: 0 auto; padding: 1.5rem 1rem 4rem; }
+main { max-width: 56rem; margin: 0 auto; padding: 1.5rem 1rem 4rem; }
 h1 { font-size: 1.6rem; line-height: 1.2; margin: 1rem 0 .5rem; }
 h2 { font-size: 1.1rem; margin: 2.5rem 0 .25rem; }
+h3 { font-size: 1rem; font-weight: 500; margin: 1.5rem 0 0; }
+p, svg { max-width: 44rem; }
 p { margin: .25rem 0 .75rem; color: var(--soft); }
 p.lead { color: var(--ink); font-size: 1.1rem; }
 code { font-size: .9em; overflow-wrap: anywhere; }
@@ -49,7 +52,8 @@ th, td { text-align: left; vertical-align: top; padding: .45rem .75rem .45rem 0;
   border-bottom: 1px solid var(--rule); }
 th { font-weight: 500; color: var(--soft); }
 td { overflow-wrap: anywhere; }
-.figures th, .figures td { text-align: right; } .figures th:first-child { text-align: left; }
+.figures th, .figures td { text-align: right; } .figures th:first-child
+  { text-align: left; min-width: 10rem; }
 .figures td { white-space: nowrap; } .figures th:last-child, .figures td:last-child
   { padding-right: 0; }
 @media (max-width: 34rem) { svg text { font-size: 20px; } .figures { font-size: .85rem; } }
@@ -70,14 +74,14 @@ def document(title: str, body: str) -> str:
 
 
 def figures(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table of figures: the first cell of each row says what it is about."""
+    """A table of figures: the first cell of each row says what it is about, once for all rows in a
+    row that are about the same."""
     titles = "".join(f"<th>{escape(h)}</th>" for h in head)
-    lines = "".join(
-        f"<tr><th>{escape(row[0])}</th>"
-        + "".join(f"<td>{escape(c)}</td>" for c in row[1:])
-        + "</tr>"
-        for row in rows
-    )
+    lines = ""
+    for title, alike in groupby(rows, key=lambda row: row[0]):
+        texts = ["".join(f"<td>{escape(cell)}</td>" for cell in row[1:]) for row in alike]
+        lines += f'<tr><th rowspan="{len(texts)}">{escape(title)}</th>'
+        lines += "</tr><tr>".join(texts) + "</tr>"
     return f'<div class="wide"><table class="figures"><tr>{titles}</tr>{lines}</table></div>'
 
 

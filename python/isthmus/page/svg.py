@@ -1,5 +1,5 @@
-"""Two small charts as inline SVG: lines over time, and stacked bars. Pure functions from numbers
-to text.
+"""Small charts as inline SVG: lines over time, stacked bars, and dots on a scale of ratios. Pure
+functions from numbers to text.
 
 Colours and letters come from the page's style sheet (classes c0, c1, …), so that light and dark
 are decided there.
@@ -31,6 +31,23 @@ class Bar:
     name: str
     parts: Sequence[tuple[str, float, str]]
     label: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dots:
+    """A named row of dots: (colour class, value, what it is). Values are above 0."""
+
+    name: str
+    dots: Sequence[tuple[str, float, str]]
+    label: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """Rows of dots under a title."""
+
+    title: str
+    rows: Sequence[Dots]
 
 
 def ticks(low: float, high: float, *, about: int = 5) -> list[float]:
@@ -110,6 +127,56 @@ def bar_chart(bars: Sequence[Bar]) -> str:
             )
             x += width
     return frame(out, row * len(bars), "bars of " + ", ".join(b.name for b in bars))
+
+
+def ratio_chart(groups: Sequence[Group], *, x_name: str) -> str:
+    """Dots on a scale of ratios, as a slide rule has it: twice as much is always as far away."""
+    row, top, left, right = 22, 34, 70, 120
+    values = [v for group in groups for line in group.rows for _, v, _ in line.dots]
+    low, high = min([1.0, *values]), max([2.0, *values])
+    height = top + row * sum(2 + len(group.rows) for group in groups) - row
+
+    def at(value: float) -> float:
+        share = math.log(value / low) / math.log(high / low)
+        return left + share * (WIDTH - left - right)
+
+    out = [f'<text x="{WIDTH}" y="14" text-anchor="end">{escape(x_name)}</text>']
+    for tick in ratio_ticks(low, high):
+        out.append(f'<text x="{at(tick):.1f}" y="14" text-anchor="middle">{number(tick)}</text>')
+    y = top
+    for group in groups:
+        out.append(f'<text class="name" x="0" y="{y + 8}">{escape(group.title)}</text>')
+        begin, y = y + 14, y + row
+        for tick in ratio_ticks(low, high):
+            x, end = at(tick), begin + row * len(group.rows)
+            out.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{begin}" y2="{end}"/>')
+        for line in group.rows:
+            out += dots_of(line, [at(value) for _, value, _ in line.dots], y)
+            y += row
+        y += row
+    says = "ratios of " + ", ".join(group.title for group in groups)
+    return frame(out, height, says)
+
+
+def dots_of(line: Dots, places: Sequence[float], y: float) -> list[str]:
+    """One row: its name, its dots at these places, and its label."""
+    out = [
+        f'<text x="8" y="{y + 8}">{escape(line.name)}</text>',
+        f'<text x="{WIDTH}" y="{y + 8}" text-anchor="end">{escape(line.label)}</text>',
+    ]
+    for (style, _, what), x in zip(line.dots, places, strict=True):
+        out.append(
+            f'<circle class="fill {style}" cx="{x:.1f}" cy="{y + 3}" r="5">'
+            f"<title>{escape(what)}</title></circle>"
+        )
+    return out
+
+
+def ratio_ticks(low: float, high: float) -> list[float]:
+    """1, 2, 5, 10, 20 … and their like below 1, inside [low, high]."""
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    steps = [m * 10.0**p for p in range(first, last + 1) for m in (1, 2, 5)]
+    return [step for step in steps if low * 0.999 <= step <= high]
 
 
 def frame(parts: Sequence[str], height: int, says: str) -> str:

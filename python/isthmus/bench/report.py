@@ -1,0 +1,203 @@
+"""One HTML page of what was measured: floors, figures and peers, in tables and plots.
+
+It shows the newest row of every case, of every machine, and what is not there it leaves out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from html import escape
+from typing import TypeVar
+
+from isthmus.bench import options
+from isthmus.bench.codec_peers import LIBRARIES
+from isthmus.bench.rows import (
+    BENCHES,
+    Coding,
+    Entry,
+    Origin,
+    Scaling,
+    Timing,
+    Training,
+    read,
+)
+from isthmus.bench.table import Table, codings, duration, ratio, scalings, timings, trainings
+from isthmus.errors import Refused
+from isthmus.page import document
+from isthmus.page.svg import Bar, Dots, Group, Line, bar_chart, line_chart, ratio_chart
+
+KEY = [("c0", "isthmus"), ("c1", "gloo")]
+Kind = TypeVar("Kind", Timing, Coding, Training, Scaling)
+
+
+def rows_of(kind: type[Kind], bench: str, entries: Iterable[Entry]) -> list[Kind]:
+    rows = [entry.row for entry in entries if entry.row.bench == bench]
+    return [row for row in rows if isinstance(row, kind)]
+
+
+def table(made: Table) -> str:
+    note = f"<p>{escape(made.note)}</p>" if made.note else ""
+    return document.figures(made.head, made.rows) + note
+
+
+def to_floor(rows: Sequence[Timing]) -> str:
+    """How many times the floor each took."""
+
+    def dots(row: Timing) -> Dots:
+        took = [("c1", peer, seconds) for peer, seconds in row.peers.items()]
+        took += [] if row.isthmus_s is None else [("c0", "isthmus", row.isthmus_s)]
+        return Dots(
+            name=row.codec,
+            dots=[(c, s / row.floor_s, f"{who}: {duration(s)}") for c, who, s in took],
+            label=" · ".join(f"{ratio(s, row.floor_s)}" for _, _, s in reversed(took)),
+        )
+
+    groups = [
+        Group(title=case, rows=[dots(row) for row in rows if row.case == case])
+        for case in dict.fromkeys(row.case for row in rows)
+    ]
+    return document.key(KEY) + ratio_chart(groups, x_name="times the floor")
+
+
+def exchange(entries: Sequence[Entry]) -> str:
+    rows = rows_of(Timing, "exchange", entries)
+    return (
+        "<p>All-reduce of float32 between processes of this machine, taking turns. The floor moves"
+        " the same float32 bytes round a ring of bare sockets and adds nothing; a codec that sends"
+        f" fewer can be below it.</p>{to_floor(rows)}{table(timings(rows))}"
+    )
+
+
+def wan(entries: Sequence[Entry]) -> str:
+    rows = rows_of(Timing, "wan", entries)
+    return (
+        "<p>All-reduce of float32 between sites, over real kernel TCP and emulated links, taking"
+        " turns. The floor is what bytes, rates and one-way delays allow the better schedule with"
+        f" the best split among owners.</p>{to_floor(rows)}{table(timings(rows))}"
+    )
+
+
+def ddp(entries: Sequence[Entry]) -> str:
+    rows = rows_of(Training, "ddp", entries)
+    text = (
+        "<p>Training across an emulated WAN, all ways taking turns: isthmus, plain gloo DDP, and"
+        " the same job with no exchange between sites (alone). Darker: computing; lighter: nothing"
+        " left to do but to wait for gradients. Hidden: the share of the exchange that passed"
+        " while backward still ran.</p>"
+    )
+    styles = {"isthmus": "0", "gloo": "1"}
+    for case in dict.fromkeys(row.case for row in rows):
+        bars = []
+        for row in (row for row in rows if row.case == case):
+            style = styles.get(row.way.split()[0], "3")
+            parts = [
+                (f"c{style}", row.compute_s, f"{row.way}: computing {duration(row.compute_s)}"),
+                (f"s{style}", row.waiting_s, f"{row.way}: waiting {duration(row.waiting_s)}"),
+            ]
+            label = f"{duration(row.step_s)} a step, {row.tokens_per_s:.0f} tokens/s"
+            bars.append(Bar(name=row.way, parts=parts, label=label))
+        text += f"<h3>{escape(case)}</h3>{bar_chart(bars)}"
+    return text + table(trainings(rows))
+
+
+def codecs(entries: Sequence[Entry]) -> str:
+    text = (
+        "<p>GB of float32 a second on one core, as a share of what memcpy moved in the same"
+        " moments.</p>"
+    )
+    for processor in dict.fromkeys(entry.origin.processor for entry in entries):
+        mine = [entry for entry in entries if entry.origin.processor == processor]
+        rows = rows_of(Coding, "codecs", mine)
+        best = [row.implementation for row in rows if row.implementation not in LIBRARIES][-1]
+        bars = [
+            Bar(
+                name=f"{row.codec}: {row.operation}",
+                parts=[(style(row), row.of_memcpy, f"{row.gb_per_s:g} GB/s")],
+                label=f"{row.implementation}, {row.of_memcpy:.2f} of memcpy",
+            )
+            for row in rows
+            if row.implementation in (best, *LIBRARIES)
+            and row.operation in ("encode", "encode, residual", "decode")
+        ]
+        text += f"<h3>{escape(processor)}</h3>{bar_chart(bars)}{table(codings(rows))}"
+    return text
+
+
+def style(row: Coding) -> str:
+    return "c1" if row.implementation in LIBRARIES else "c0"
+
+
+def scaling(entries: Sequence[Entry]) -> str:
+    rows = rows_of(Scaling, "scaling", entries)
+    return (
+        "<p>The exchange of one step, in the simulator (docs/scaling.md): times over the floor, by"
+        f" the number of sites.</p>{scaling_chart(rows)}{table(scalings(rows))}"
+    )
+
+
+def scaling_chart(rows: Sequence[Scaling]) -> str:
+    """A line for each model size, at the slowest and at the fastest rate."""
+    rates = sorted({row.gbit_per_s for row in rows})
+    sizes = sorted({row.parameters for row in rows})
+    lines, meaning = [], []
+    for i, size in enumerate(sizes):
+        colour = f"c{i % 4}"
+        meaning.append((colour, f"{size / 1e9:g} B parameters"))
+        for rate in sorted({rates[0], rates[-1]}):
+            points = [
+                (float(row.sites), row.isthmus_s / row.floor_s)
+                for row in rows
+                if (row.parameters, row.gbit_per_s) == (size, rate)
+            ]
+            thin = "" if rate == rates[-1] else " thin"
+            name = f"{size / 1e9:g} B, {rate:g} Gbit/s"
+            lines.append(Line(name=name, style=colour + thin, points=sorted(points)))
+    chart = line_chart(lines, x_name="sites", y_name="of floor")
+    return document.key(meaning) + chart
+
+
+_sections: Mapping[str, tuple[str, Callable[[Sequence[Entry]], str]]] = {
+    "ddp": ("Training across a WAN", ddp),
+    "wan": ("Exchange across a WAN", wan),
+    "exchange": ("Exchange on loopback", exchange),
+    "scaling": ("Scaling, simulated", scaling),
+    "codecs": ("Codecs", codecs),
+}
+
+
+def origins(entries: Iterable[Entry]) -> str:
+    """Machines, commits and commands, each once."""
+
+    def what(origin: Origin) -> tuple[str, str]:
+        machine = f"{origin.processor}, {origin.cores} cores, Linux {origin.kernel}"
+        return origin.command, f"{machine}, commit {origin.commit}, {origin.when[:10]}"
+
+    newest = {what(entry.origin)[0]: what(entry.origin)[1] for entry in entries}
+    return document.facts(newest)
+
+
+def render(entries: Sequence[Entry]) -> str:
+    """The whole page. REQUIRES: at least one entry."""
+    body = '<h1>isthmus, measured</h1><p class="lead">Every figure beside what physics asks for, '
+    body += "and beside what others need for the same, in the same run.</p>"
+    for bench, (title, section) in _sections.items():
+        mine = [entry for entry in entries if entry.row.bench == bench]
+        if mine:
+            body += f"<h2>{title}</h2>{section(mine)}"
+    body += "<h2>What was run</h2><p>Read ratios rather than seconds: machines of a cloud are"
+    body += f" shared.</p>{origins(entries)}"
+    return document.document("isthmus, measured", body)
+
+
+def main(argv: Sequence[str]) -> int:
+    parser = options.parser("report", __doc__)
+    settings = parser.parse_args(argv)
+    folder = options.folder(settings)
+    entries = [entry for bench in BENCHES for entry in read(folder / f"{bench}.jsonl")]
+    if not entries:
+        raise Refused(f"nothing to report: {folder} has no results; run `isthmus bench all`")
+    page = (options.DEFAULT_OUT if settings.save else folder) / "report.html"
+    page.parent.mkdir(parents=True, exist_ok=True)
+    page.write_text(render(entries), encoding="utf-8")
+    print(f"report: {page}")
+    return 0
