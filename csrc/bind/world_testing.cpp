@@ -6,6 +6,7 @@
 #include <array>
 
 #include "bind/module.hpp"
+#include "codecs/codec.hpp"
 #include "session/pacer.hpp"
 #include "simulation/world.hpp"
 
@@ -33,6 +34,8 @@ constexpr std::array lie_names = {"offset", "length",  "transfer", "operation",
                                   "source", "garbage", "twice"};
 constexpr std::array collective_names = {"", "all_reduce", "broadcast", "all_gather"};
 constexpr std::array algorithm_names = {"", "direct", "gather", "ring", "broadcast"};
+
+constexpr int most_sites = 26;  // their names begin with the letters in turn
 
 template <class T, std::size_t n>
 T named(const std::array<const char*, n>& names, const std::string& name) {
@@ -79,7 +82,12 @@ OperationPlan operation_from(const py::dict& values, std::size_t world) {
   if (s.take("collective", name)) plan.collective = named<Collective>(collective_names, name);
   if (s.take("algorithm", name)) plan.algorithm = named<Algorithm>(algorithm_names, name);
   s.take("elements", plan.elements);
-  plan.segments = {{.elements = plan.elements}};
+  s.take("slice_elements", plan.slice_elements);
+  std::pair<std::string, std::string> codec("f32", "f32");
+  s.take("codec", codec);
+  if (codecs::find(codec.first) == nullptr || codecs::find(codec.second) == nullptr)
+    throw py::value_error("no such codec: " + codec.first + " or " + codec.second);
+  plan.segments = {{.up = codec.first, .down = codec.second, .elements = plan.elements}};
   s.take("mean", plan.mean);
   s.take("root", plan.root);
   s.take("odd_site", plan.odd_site);
@@ -140,7 +148,8 @@ WorldPlan plan_from(std::uint64_t seed, const py::dict& values) {
   WorldPlan plan = draw_world(seed, faults);
   int world = 0;
   if (s.take("sites", world)) {
-    if (world < 2 || world > 8) throw py::value_error("2 to 8 sites");
+    if (world < 2 || world > most_sites)
+      throw py::value_error("2 to " + std::to_string(most_sites) + " sites");
     be_even(plan, world);
   }
   std::int64_t bits_per_s = -1, close_after_ns = -1, latency_ns = -1;
@@ -152,6 +161,7 @@ WorldPlan plan_from(std::uint64_t seed, const py::dict& values) {
   s.take("window_bytes", plan.window_bytes);
   int streams = 0;
   s.take("streams", streams);
+  s.take("max_segment_bytes", plan.max_segment_bytes);
   s.take_time("heartbeat_timeout", plan.heartbeat_timeout_ns);
   s.take_time("timeout", plan.timeout_ns);
   for (SitePlan& site : plan.sites) {

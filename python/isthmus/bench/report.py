@@ -129,31 +129,35 @@ def style(row: Coding) -> str:
 
 def scaling(entries: Sequence[Entry]) -> str:
     rows = rows_of(Scaling, "scaling", entries)
-    return (
+    text = (
         "<p>The exchange of one step, in the simulator (docs/scaling.md): times over the floor, by"
-        f" the number of sites.</p>{scaling_chart(rows)}{table(scalings(rows))}"
+        " the number of sites.</p>"
     )
+    for codec in dict.fromkeys(row.codec for row in rows):
+        text += f"<h3>{escape(codec)}</h3>"
+        text += scaling_chart([row for row in rows if row.codec == codec])
+    return text + table(scalings(rows))
 
 
 def scaling_chart(rows: Sequence[Scaling]) -> str:
-    """A line for each model size, at the slowest and at the fastest rate."""
+    """A line for each model size, thick at the fastest rate and thin at the slowest."""
     rates = sorted({row.gbit_per_s for row in rows})
-    sizes = sorted({row.parameters for row in rows})
-    lines, meaning = [], []
-    for i, size in enumerate(sizes):
-        colour = f"c{i % 4}"
-        meaning.append((colour, f"{size / 1e9:g} B parameters"))
+    lines = []
+    for i, size in enumerate(sorted({row.parameters for row in rows})):
         for rate in sorted({rates[0], rates[-1]}):
             points = [
                 (float(row.sites), row.isthmus_s / row.floor_s)
                 for row in rows
                 if (row.parameters, row.gbit_per_s) == (size, rate)
             ]
-            thin = "" if rate == rates[-1] else " thin"
-            name = f"{size / 1e9:g} B, {rate:g} Gbit/s"
-            lines.append(Line(name=name, style=colour + thin, points=sorted(points)))
-    chart = line_chart(lines, x_name="sites", y_name="of floor")
-    return document.key(meaning) + chart
+            lines.append(
+                Line(
+                    name=f"{size / 1e9:g} B, {rate:g} Gbit/s",
+                    style=f"c{i % 4}" + ("" if rate == rates[-1] else " thin"),
+                    points=sorted(points),
+                )
+            )
+    return line_chart(lines, x_name="sites", y_name="of floor", legend=True)
 
 
 _sections: Mapping[str, tuple[str, Callable[[Sequence[Entry]], str]]] = {

@@ -105,8 +105,14 @@ class Scaling:
 
     @property
     def key(self) -> tuple[str, ...]:
-        shape = (self.sites, self.gbit_per_s, self.rtt_ms, self.parameters, self.scale)
-        return self.codec, *(f"{value:g}" for value in shape)
+        return scaling_key(
+            self.codec, self.sites, self.gbit_per_s, self.rtt_ms, self.parameters, self.scale
+        )
+
+
+def scaling_key(codec: str, *numbers: float) -> tuple[str, ...]:
+    """Of sites, Gbit/s, round trip, parameters and scale."""
+    return codec, *(f"{value:g}" for value in numbers)
 
 
 Row: TypeAlias = Timing | Coding | Training | Scaling

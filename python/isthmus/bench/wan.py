@@ -89,6 +89,7 @@ def run(network: Links, elements: int, settings: argparse.Namespace) -> Iterator
             ranks=len(network.sites),
             floor_s=floors.floor_s(network, elements, codec),
             isthmus_s=job.seconds(samples, ours),
+            planned_s=network.known().plan(elements, codec).seconds,
             peers={} if gloo is None else {"gloo": gloo},
             cpu_s_per_gb=job.cpu_s_per_gb(
                 samples, {"isthmus": ours, "gloo": "gloo"}, bytes=elements * 4

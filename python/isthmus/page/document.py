@@ -73,6 +73,14 @@ def document(title: str, body: str) -> str:
     )
 
 
+def standalone(chart: str) -> str:
+    """A chart as a file of its own; `chart` as of svg.py, with nothing before it."""
+    style = f"<style>{COLOURS}{CHARTS}</style>"
+    head = chart.index(">") + 1
+    opened = chart[:head].replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ')
+    return f"{opened}{style}{chart[head:]}\n"
+
+
 def figures(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table of figures: the first cell of each row says what it is about, once for all rows in a
     row that are about the same."""

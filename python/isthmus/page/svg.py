@@ -65,9 +65,14 @@ def number(value: float) -> str:
     return f"{value:.6g}"
 
 
-def line_chart(lines: Sequence[Line], *, x_name: str, y_name: str, height: int = 320) -> str:
-    """Lines with a dot at each point; the dots tell their values when pointed at."""
-    left, right, top, bottom = 58, 16, 24, 54
+def line_chart(
+    lines: Sequence[Line], *, x_name: str, y_name: str, height: int = 320, legend: bool = False
+) -> str:
+    """Lines with a dot at each point; the dots tell their values when pointed at. legend: what the
+    lines are called stands above them."""
+    names = legend_of(lines, y=46) if legend else []
+    left, right, top, bottom = 58, 16, 24 + 20 * len(names), 54
+    height += 20 * len(names)
     points = [p for line in lines for p in line.points]
     x_high = max(x for x, _ in points) or 1.0
     y_values = [y for _, y in points]
@@ -78,7 +83,7 @@ def line_chart(lines: Sequence[Line], *, x_name: str, y_name: str, height: int =
         across = left + x / x_high * (WIDTH - left - right)
         return across, top + (y_high - y) / (y_high - y_low) * (height - top - bottom)
 
-    out = []
+    out = [text for row in names for text in row]
     for tick in ticks(y_low, y_high):
         _, y = at(0, tick)
         out.append(
@@ -106,6 +111,21 @@ def line_chart(lines: Sequence[Line], *, x_name: str, y_name: str, height: int =
                 f"<title>{escape(tip)}</title></circle>"
             )
     return frame(out, height, "lines of " + ", ".join(line.name for line in lines))
+
+
+def legend_of(lines: Sequence[Line], *, y: int) -> list[list[str]]:
+    """Rows of three names each, behind short pieces of their lines."""
+    rows = []
+    for first in range(0, len(lines), 3):
+        row = []
+        for i, line in enumerate(lines[first : first + 3]):
+            x, middle = 66 + i * 190, y + 20 * len(rows) - 5
+            row.append(
+                f'<line class="line {line.style}" x1="{x}" x2="{x + 22}" y1="{middle}"'
+                f' y2="{middle}"/><text x="{x + 28}" y="{middle + 5}">{escape(line.name)}</text>'
+            )
+        rows.append(row)
+    return rows
 
 
 def bar_chart(bars: Sequence[Bar]) -> str:
