@@ -8,6 +8,7 @@ import importlib.util
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
@@ -54,6 +55,21 @@ def check_sum() -> None:
         np.testing.assert_array_equal(sums[site], expected)
 
 
+def check_bench(command: Path) -> None:
+    """The benches are in the wheel: what needs NumPy alone runs, what needs torch says so."""
+    listed = subprocess.run(
+        [command, "bench", "--help"], check=True, capture_output=True, text=True
+    )
+    assert "exchange" in listed.stdout, listed.stdout
+    with tempfile.TemporaryDirectory() as folder:
+        small = ["codecs", "--codecs", "f32", "--elements", "4096", "--repeats", "1"]
+        for arguments in (small, ["report"]):
+            subprocess.run([command, "bench", *arguments, "--out", folder], check=True)
+        assert (Path(folder) / "report.html").stat().st_size > 0
+    refused = subprocess.run([command, "bench", "exchange"], capture_output=True, text=True)
+    assert refused.returncode == 1 and "isthmus[bench]" in refused.stderr, refused
+
+
 def main() -> None:
     home = str(isthmus.__file__)
     assert "site-packages" in home, f"{home} is not the wheel's: run this away from the tree"
@@ -62,6 +78,7 @@ def main() -> None:
     command = Path(sys.executable).with_name("isthmus")
     said = subprocess.run([command, "--version"], check=True, capture_output=True, text=True)
     assert isthmus.__version__ in said.stdout, said.stdout
+    check_bench(command)
     check_sum()
     print(f"wheel: isthmus {isthmus.__version__} imports, runs and sums with NumPy alone")
 
