@@ -105,12 +105,14 @@ def simulate(shape: Shape) -> float:
         # Of a stream: what its pair can have on its way, twice, so that no window is the limit.
         window_bytes=2 * in_flight + 8 * slice_bytes,
         max_segment_bytes=slice_bytes,
+        # On lines so thin, one slice is a second; nobody is to be taken for dead.
+        heartbeat_timeout=5 + floor_s(shape),
         timeout=20 + 10 * floor_s(shape),
         close_after=0.0,
         operations=[bucket] * BUCKETS,
     )
     if report["broken"]:
-        raise BenchFailed(f"the simulated {shape} broke: {'; '.join(report['broken'])}")
+        raise BenchFailed(f"the simulated {shape} broke: {report['broken'][0]}")
     ended = [work["ended"] for site in report["sites"] for work in site["works"]]
     return float(max(ended))
 
