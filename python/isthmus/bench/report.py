@@ -129,10 +129,7 @@ def style(row: Coding) -> str:
 
 def scaling(entries: Sequence[Entry]) -> str:
     rows = rows_of(Scaling, "scaling", entries)
-    text = (
-        "<p>The exchange of one step, in the simulator (docs/scaling.md): times over the floor, by"
-        " the number of sites.</p>"
-    )
+    text = "<p>The exchange of one step of large models, in the simulator (docs/scaling.md).</p>"
     for codec in dict.fromkeys(row.codec for row in rows):
         text += f"<h3>{escape(codec)}</h3>"
         text += scaling_chart([row for row in rows if row.codec == codec])
@@ -140,24 +137,21 @@ def scaling(entries: Sequence[Entry]) -> str:
 
 
 def scaling_chart(rows: Sequence[Scaling]) -> str:
-    """A line for each model size, thick at the fastest rate and thin at the slowest."""
+    """Floors as lines, simulated times as dots: each model at the slowest and fastest rate."""
     rates = sorted({row.gbit_per_s for row in rows})
     lines = []
     for i, size in enumerate(sorted({row.parameters for row in rows})):
         for rate in sorted({rates[0], rates[-1]}):
-            points = [
-                (float(row.sites), row.isthmus_s / row.floor_s)
-                for row in rows
-                if (row.parameters, row.gbit_per_s) == (size, rate)
-            ]
-            lines.append(
-                Line(
-                    name=f"{size / 1e9:g} B, {rate:g} Gbit/s",
-                    style=f"c{i % 4}" + ("" if rate == rates[-1] else " thin"),
-                    points=sorted(points),
-                )
-            )
-    return line_chart(lines, x_name="sites", y_name="of floor", legend=True)
+            mine = [r for r in rows if (r.parameters, r.gbit_per_s) == (size, rate)]
+            mine.sort(key=lambda row: row.sites)
+            name = f"{size / 1e9:.3g} B, {rate:g} Gbit/s"
+            style = f"c{i % 4}" + ("" if rate == rates[-1] else " thin")
+            floor = [(float(row.sites), row.floor_s) for row in mine]
+            took = [(float(row.sites), row.isthmus_s) for row in mine]
+            lines.append(Line(name=name, style=style, points=floor, dotted=False))
+            lines.append(Line(name=name, style=style, points=took, joined=False))
+    y_name = "seconds a step: floor (line), simulated (dots)"
+    return line_chart(lines, x_name="sites", y_name=y_name, legend=True, logarithmic=True)
 
 
 _sections: Mapping[str, tuple[str, Callable[[Sequence[Entry]], str]]] = {

@@ -137,7 +137,7 @@ def scalings(rows: Sequence[Scaling]) -> Table:
             str(row.sites),
             f"{row.gbit_per_s:g}",
             f"{row.rtt_ms:g} ms",
-            f"{row.parameters / 1e9:g} B",
+            f"{row.parameters / 1e9:.3g} B",
             duration(row.floor_s),
             duration(row.isthmus_s),
             ratio(row.isthmus_s, row.floor_s),

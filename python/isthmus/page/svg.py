@@ -17,11 +17,14 @@ WIDTH = 640
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """A named run of points; `style` is its colour class."""
+    """A named run of points; `style` is its colour class. joined: by a line; dotted: with a dot at
+    each point, which tells its values when pointed at."""
 
     name: str
     style: str
     points: Sequence[tuple[float, float]]
+    joined: bool = True
+    dotted: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,46 +68,88 @@ def number(value: float) -> str:
     return f"{value:.6g}"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Axis:
+    """From numbers to places between two ends. logarithmic: twice as much is always as far away."""
+
+    low: float
+    high: float
+    begin: float
+    end: float
+    ticks: Sequence[float]
+    logarithmic: bool = False
+
+    def at(self, value: float) -> float:
+        share = (value - self.low) / (self.high - self.low)
+        if self.logarithmic:
+            share = math.log(value / self.low) / math.log(self.high / self.low)
+        return self.begin + share * (self.end - self.begin)
+
+
+def axes(
+    points: Sequence[tuple[float, float]], *, box: tuple[int, int, int, int], logarithmic: bool
+) -> tuple[Axis, Axis]:
+    """For all points, in a box of left, right, top and bottom edges."""
+    left, right, top, bottom = box
+    xs, ys = [x for x, _ in points], [y for _, y in points]
+    if logarithmic:
+        low, high = min(ys) / 1.25, max(ys) * 1.25
+        sites = sorted(set(xs))
+        steps = ratio_ticks(low, high)
+        decades = [step for step in steps if abs(math.log10(step) % 1) < 1e-9]
+        across = Axis(
+            low=sites[0] / 1.1,
+            high=sites[-1] * 1.1,
+            begin=left,
+            end=right,
+            ticks=sites,
+            logarithmic=True,
+        )
+        chosen = decades if len(decades) > 1 else steps
+        return across, Axis(
+            low=low, high=high, begin=bottom, end=top, ticks=chosen, logarithmic=True
+        )
+    margin = (max(ys) - min(ys)) * 0.06 or 0.5
+    low, high, far = min(ys) - margin, max(ys) + margin, max(xs) or 1.0
+    across = Axis(low=0.0, high=far, begin=left, end=right, ticks=ticks(0, far))
+    return across, Axis(low=low, high=high, begin=bottom, end=top, ticks=ticks(low, high))
+
+
 def line_chart(
-    lines: Sequence[Line], *, x_name: str, y_name: str, height: int = 320, legend: bool = False
+    lines: Sequence[Line],
+    *,
+    x_name: str,
+    y_name: str,
+    height: int = 320,
+    legend: bool = False,
+    logarithmic: bool = False,
 ) -> str:
-    """Lines with a dot at each point; the dots tell their values when pointed at. legend: what the
-    lines are called stands above them."""
-    names = legend_of(lines, y=46) if legend else []
-    left, right, top, bottom = 58, 16, 24 + 20 * len(names), 54
-    height += 20 * len(names)
+    """Lines over a common scale. legend: what the joined lines are called stands above them.
+    logarithmic: both ways; all values are above 0."""
+    names = legend_of([line for line in lines if line.joined], y=46) if legend else []
+    height += 20 * len(names) + 8 * legend
+    left, right, bottom = 58, WIDTH - 16, height - 54
+    top = 24 + 20 * len(names) + 8 * legend
     points = [p for line in lines for p in line.points]
-    x_high = max(x for x, _ in points) or 1.0
-    y_values = [y for _, y in points]
-    margin = (max(y_values) - min(y_values)) * 0.06 or 0.5
-    y_low, y_high = min(y_values) - margin, max(y_values) + margin
-
-    def at(x: float, y: float) -> tuple[float, float]:
-        across = left + x / x_high * (WIDTH - left - right)
-        return across, top + (y_high - y) / (y_high - y_low) * (height - top - bottom)
-
+    x_axis, y_axis = axes(points, box=(left, right, top, bottom), logarithmic=logarithmic)
     out = [text for row in names for text in row]
-    for tick in ticks(y_low, y_high):
-        _, y = at(0, tick)
-        out.append(
-            f'<line class="grid" x1="{left}" x2="{WIDTH - right}" y1="{y:.1f}" y2="{y:.1f}"/>'
-        )
+    for tick in y_axis.ticks:
+        y = y_axis.at(tick)
+        out.append(f'<line class="grid" x1="{left}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>')
         out.append(f'<text x="{left - 8}" y="{y + 5:.1f}" text-anchor="end">{number(tick)}</text>')
-    for tick in ticks(0, x_high):
-        x, _ = at(tick, y_low)
+    for tick in x_axis.ticks:
+        x = x_axis.at(tick)
         out.append(
-            f'<text x="{x:.1f}" y="{height - bottom + 22}" text-anchor="middle">'
-            f"{number(tick)}</text>"
+            f'<text x="{x:.1f}" y="{bottom + 22}" text-anchor="middle">{number(tick)}</text>'
         )
-    out.append(
-        f'<text x="{WIDTH - right}" y="{height - 6}" text-anchor="end">{escape(x_name)}</text>'
-    )
-    out.append(f'<text x="{left - 8}" y="14" text-anchor="end">{escape(y_name)}</text>')
+    out.append(f'<text x="{right}" y="{height - 6}" text-anchor="end">{escape(x_name)}</text>')
+    out.append(f'<text x="0" y="14">{escape(y_name)}</text>')
     for line in lines:
-        places = [at(x, y) for x, y in line.points]
-        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
-        out.append(f'<polyline class="line {line.style}" points="{path}"/>')
-        for (x, y), (px, py) in zip(line.points, places, strict=True):
+        places = [(x_axis.at(x), y_axis.at(y)) for x, y in line.points]
+        if line.joined:
+            path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
+            out.append(f'<polyline class="line {line.style}" points="{path}"/>')
+        for (x, y), (px, py) in zip(line.points, places, strict=True) if line.dotted else ():
             tip = f"{line.name}: {number(x)} {x_name}, {y_name} {y:.4f}"
             out.append(
                 f'<circle class="fill {line.style}" cx="{px:.1f}" cy="{py:.1f}" r="3">'
