@@ -36,7 +36,7 @@ def run(ranks: int, elements: int, settings: argparse.Namespace) -> Iterator[Row
             uplink_mbit=[0.0] * ranks,
         )
     )
-    samples = [rank[0] for rank in by_rank]
+    samples = [rank[0].samples for rank in by_rank]
     floor, gloo = (job.seconds(samples, library, inner=inner) for library in ("floor", "gloo"))
     assert floor is not None and gloo is not None
     for codec in settings.codecs:

@@ -38,7 +38,7 @@ class Job:
     addresses: by rank. ports: gloo's, isthmus's, then one a rank for bare sockets. libraries:
     "gloo", "floor" (bare sockets), and isthmus as "isthmus CODEC". lead_s: from agreeing on a start
     to it. idle_s: nothing is sent for so long before each operation. uplink_mbit: by rank, what
-    isthmus is told; 0: nothing.
+    isthmus is told; 0: nothing. measured: isthmus measures the links before it begins.
     """
 
     addresses: Sequence[str]
@@ -49,6 +49,7 @@ class Job:
     lead_s: float
     uplink_mbit: Sequence[float]
     idle_s: float = 0.0
+    measured: bool = False
     congestion: str | None = None
 
     def line(self, folder: Path) -> list[str]:
@@ -68,21 +69,36 @@ class Sample:
 ByLibrary: TypeAlias = dict[str, list[Sample]]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """One rank's account of one case. planned_s: by library, what its session expected of the links
+    that it had measured."""
+
+    samples: ByLibrary
+    planned_s: Mapping[str, float]
+
+
 def job_of(text: str) -> Job:
     values = json.loads(text)
     cases = [Case(**case) for case in values.pop("cases")]
     return Job(cases=cases, **values)
 
 
-def results_of(text: str) -> list[ByLibrary]:
+def results_of(text: str) -> list[Result]:
     return [
-        {name: [Sample(**sample) for sample in samples] for name, samples in case.items()}
+        Result(
+            samples={
+                name: [Sample(**sample) for sample in samples]
+                for name, samples in case["samples"].items()
+            },
+            planned_s=case["planned_s"],
+        )
         for case in json.loads(text)
     ]
 
 
-def run_on_loopback(job: Job) -> list[list[ByLibrary]]:
-    """Samples by rank, then case. BenchFailed if a rank fails."""
+def run_on_loopback(job: Job) -> list[list[Result]]:
+    """Results by rank, then case. BenchFailed if a rank fails."""
     ranks = range(len(job.addresses))
     with tempfile.TemporaryDirectory() as folder:
         processes = [
@@ -100,7 +116,7 @@ def run_on_loopback(job: Job) -> list[list[ByLibrary]]:
         return read(Path(folder), len(ranks))
 
 
-def run_on_wan(job: Job, emulator: Sequence[str]) -> list[list[ByLibrary]]:
+def run_on_wan(job: Job, emulator: Sequence[str]) -> list[list[Result]]:
     """The same, at the sites of an emulated WAN; emulator: its arguments, before the command."""
     with tempfile.TemporaryDirectory() as folder:
         line = [sys.executable, "-m", "isthmus.wan", *emulator, "--", *job.line(Path(folder))]
@@ -111,7 +127,7 @@ def run_on_wan(job: Job, emulator: Sequence[str]) -> list[list[ByLibrary]]:
         return read(Path(folder), len(job.addresses))
 
 
-def read(folder: Path, ranks: int) -> list[list[ByLibrary]]:
+def read(folder: Path, ranks: int) -> list[list[Result]]:
     return [results_of((folder / f"rank{r}.json").read_text()) for r in range(ranks)]
 
 

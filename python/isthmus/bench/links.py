@@ -7,11 +7,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from isthmus import links as known
 from isthmus.errors import Refused
 from isthmus.wan.settings import PairLimits, SiteLimits
-
-unlimited = 1e12  # bytes a second
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,27 +37,6 @@ class Links:
             pairs={ends: replace(pair, loss=loss) for ends, pair in self.pairs.items()},
         )
 
-    def known(self) -> known.Links:
-        """As isthmus would know them, had it measured them without an error."""
-        every = range(len(self.sites))
-        up = [bytes_per_s(site.up_mbit) for site in self.sites]
-        down = [bytes_per_s(site.down_mbit) for site in self.sites]
-
-        def pair(a: int, b: int) -> float:
-            limit = bytes_per_s(self.pair(a, b).rate_mbit) if a != b else unlimited
-            return min(limit, up[a], down[b])
-
-        def delay(a: int, b: int) -> float:
-            return self.pair(a, b).rtt_ms / 2e3 if a != b else 0.0
-
-        return known.Links(
-            sites=tuple(f"site{i:02}" for i in every),
-            uplink=tuple(up),
-            downlink=tuple(down),
-            pair=tuple(tuple(pair(a, b) for b in every) for a in every),
-            delay=tuple(tuple(delay(a, b) for b in every) for a in every),
-        )
-
     def file(self) -> str:
         """As `isthmus wan --links` takes it."""
         of_sites = {
@@ -72,11 +48,6 @@ class Links:
             for (a, b), pair in self.pairs.items()
         }
         return json.dumps(of_sites | of_pairs)
-
-
-def bytes_per_s(mbit: float) -> float:
-    """Of data, without headers; a rate of 0 is no limit."""
-    return known.PAYLOAD_SHARE * mbit * 1e6 / 8 if mbit else unlimited
 
 
 def even(sites: int, rtt_ms: float, site_mbit: float) -> Links:

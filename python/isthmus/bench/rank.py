@@ -22,7 +22,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
-from isthmus.bench.job import ByLibrary, Case, Job, Sample, job_of
+from isthmus.bench.job import ByLibrary, Case, Job, Result, Sample, job_of
 from isthmus.config import join_settings
 from isthmus.session import Session
 
@@ -145,6 +145,14 @@ def measure(job: Job, case: Case, found: dict[str, Action]) -> ByLibrary:
     return samples
 
 
+def planned_s(job: Job, case: Case, session: Session | None) -> dict[str, float]:
+    """What the session expects of isthmus's libraries, if it has measured its links."""
+    if session is None or session.links is None:
+        return {}
+    codecs = [name.removeprefix("isthmus ") for name in job.libraries if name.startswith("isth")]
+    return {f"isthmus {c}": session.links.plan(case.elements, c).seconds for c in codecs}
+
+
 def join(job: Job, rank: int) -> Session:
     """To isthmus, each of these processes is a site, and no rank of one."""
     return Session(
@@ -156,6 +164,7 @@ def join(job: Job, rank: int) -> Session:
             listen=f"{job.addresses[rank]}:0",
             uplink_mbit=job.uplink_mbit[rank] or None,
             congestion=job.congestion,
+            measure=job.measured,
         )
     )
 
@@ -178,10 +187,11 @@ def main() -> None:
     for action in found.values():
         for _ in range(WARM_UP_TURNS):
             action(y)
-    results = [measure(job, case, found) for case in job.cases]
-    text = json.dumps(
-        [{name: [asdict(s) for s in taken] for name, taken in case.items()} for case in results]
-    )
+    results = [
+        Result(samples=measure(job, case, found), planned_s=planned_s(job, case, session))
+        for case in job.cases
+    ]
+    text = json.dumps([asdict(result) for result in results])
     Path(sys.argv[2], f"rank{rank}.json").write_text(text)
     dist.barrier()
     if session is not None:

@@ -2,7 +2,8 @@
 
 A case is SITES:ROUND_TRIP_MS, or "thin" (4 sites, 100 ms, one of 200 Mbit/s), or "far" (3 sites,
 pairs of 20, 80 and 150 ms and of 500, 1000 and 200 Mbit/s). A site sends and receives at most
---site-mbit, and isthmus is told so (uplink_mbit), unless --no-uplink. Each size has an emulator of
+--site-mbit, and isthmus is told so (uplink_mbit), unless --no-uplink; it measures the links too,
+and from that comes what it planned, unless --no-measure. Each size has an emulator of
 its own run, its first operations warm the connections up, and the floor is computed: bytes over
 rate plus one-way delays, of the better schedule and the best split among owners. A codec's time
 includes encoding and decoding; its floor does not. gloo always moves float32.
@@ -40,6 +41,8 @@ def name(elements: int, network: Links, settings: argparse.Namespace) -> str:
         words.append(f"after {settings.idle:g} s of idleness")
     if settings.no_uplink:
         words.append("uplink not told")
+    if settings.no_measure:
+        words.append("links not measured")
     return ", ".join(words)
 
 
@@ -48,8 +51,8 @@ def libraries(settings: argparse.Namespace) -> list[str]:
     return ours if settings.no_gloo else ["gloo", *ours]
 
 
-def samples_of(network: Links, elements: int, settings: argparse.Namespace) -> list[job.ByLibrary]:
-    """One size on one network: samples by rank. BenchFailed if a site fails."""
+def results_of(network: Links, elements: int, settings: argparse.Namespace) -> list[job.Result]:
+    """One size on one network, by rank. BenchFailed if a site fails."""
     taking_part = libraries(settings)
     repeats = dict.fromkeys(taking_part, settings.repeats)
     if elements * 4 > 50e6 and "gloo" in repeats:
@@ -64,6 +67,7 @@ def samples_of(network: Links, elements: int, settings: argparse.Namespace) -> l
         libraries=taking_part,
         lead_s=0.3 + 2 * network.longest_delay_s,
         idle_s=settings.idle,
+        measured=not settings.no_measure,
         uplink_mbit=up,
         congestion=settings.cc,
     )
@@ -77,7 +81,8 @@ def samples_of(network: Links, elements: int, settings: argparse.Namespace) -> l
 
 def run(network: Links, elements: int, settings: argparse.Namespace) -> Iterator[Row]:
     """One size on one network, a row a codec."""
-    samples = samples_of(network, elements, settings)
+    results = results_of(network, elements, settings)
+    samples = [result.samples for result in results]
     gloo = job.seconds(samples, "gloo")
     for codec in ["f32"] if settings.gloo_only else settings.codecs:
         ours = f"isthmus {codec}"
@@ -89,7 +94,7 @@ def run(network: Links, elements: int, settings: argparse.Namespace) -> Iterator
             ranks=len(network.sites),
             floor_s=floors.floor_s(network, elements, codec),
             isthmus_s=job.seconds(samples, ours),
-            planned_s=network.known().plan(elements, codec).seconds,
+            planned_s=results[0].planned_s.get(ours),
             peers={} if gloo is None else {"gloo": gloo},
             cpu_s_per_gb=job.cpu_s_per_gb(
                 samples, {"isthmus": ours, "gloo": "gloo"}, bytes=elements * 4
@@ -122,6 +127,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     add("--loss", type=float, default=0.0, help="share of packets that are lost")
     add("--idle", type=float, default=0.0, help="seconds of idleness before each operation")
     add("--no-uplink", action="store_true", help="do not tell isthmus what its uplink carries")
+    add("--no-measure", action="store_true", help="let isthmus not measure the links")
     who = parser.add_mutually_exclusive_group()
     who.add_argument("--gloo-only", action="store_true", help="leave isthmus out")
     who.add_argument("--no-gloo", action="store_true", help="leave gloo out")
