@@ -15,6 +15,7 @@ max_sites = 64
 max_streams = 32
 max_codec_threads = 64
 max_name = 64
+emulated_port = 29600  # of the rendezvous inside `isthmus wan`
 
 
 @dataclass(frozen=True)
@@ -146,6 +147,23 @@ def is_private(host: str) -> bool:
     return host in ("localhost", "::1") or host.startswith("127.")
 
 
+def emulated_site(environment: Mapping[str, str]) -> dict[str, str]:
+    """What a site inside `isthmus wan` need not be told: its name, its address, and that the first
+    site keeps the roster. Nothing for who brings a rendezvous of his own."""
+    addresses = environment.get("WAN_ADDRS", "").split(",")
+    number = environment.get("WAN_SITE", "")
+    given = environment.get("ISTHMUS_RENDEZVOUS", "").strip()
+    if given or not number.isdigit() or int(number) >= len(addresses):
+        return {}
+    return {
+        "ISTHMUS_RENDEZVOUS": f"{addresses[0]}:{emulated_port}",
+        "ISTHMUS_SITE": f"site{number}",
+        "ISTHMUS_SITES": str(len(addresses)),
+        "ISTHMUS_SERVE": "1" if int(number) == 0 else "0",
+        "ISTHMUS_LISTEN": f"{addresses[int(number)]}:0",
+    }
+
+
 def join_settings(
     *,
     rendezvous: str | None = None,
@@ -164,7 +182,8 @@ def join_settings(
     codec_threads: int | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> JoinSettings:
-    source = _Source(os.environ if environment is None else environment)
+    told = os.environ if environment is None else environment
+    source = _Source(told if rendezvous is not None else {**emulated_site(told), **told})
     meeting = source.required("rendezvous", rendezvous, 'rendezvous="host:port"')
     site_name = source.required("site", site, 'site="aws"')
     source.required("sites", sites, "sites=3 (how many take part)")

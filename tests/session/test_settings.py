@@ -50,6 +50,25 @@ def test_codec_threads_are_spare_cores_and_two_cores_spare_none() -> None:
     assert join_settings(codec_threads=0, environment=_good).codec_threads == 0
 
 
+def test_inside_the_emulator_a_site_need_be_told_nothing() -> None:
+    inside = {"WAN_SITE": "1", "WAN_SITES": "3", "WAN_ADDRS": "198.18.0.1,198.18.0.2,198.18.0.3"}
+    settings = join_settings(environment=inside)
+    assert settings.rendezvous == Address("198.18.0.1", 29600)
+    assert (settings.site, settings.sites, settings.serve) == ("site1", 3, False)
+    assert settings.listen == Address("198.18.0.2", 0)
+    assert join_settings(environment=inside | {"WAN_SITE": "0"}).serve
+    assert join_settings(environment=inside, site="gcp").site == "gcp"
+    assert join_settings(environment=inside | {"ISTHMUS_STREAMS": "4"}).streams == 4
+
+
+def test_who_brings_a_rendezvous_into_the_emulator_says_the_rest_too() -> None:
+    inside = {"WAN_SITE": "0", "WAN_SITES": "2", "WAN_ADDRS": "198.18.0.1,198.18.0.2"}
+    settings = join_settings(environment=inside | _good)
+    assert (settings.site, settings.sites, settings.serve) == ("aws", 3, False)
+    with pytest.raises(Refused, match="site is missing"):
+        join_settings(rendezvous="10.0.0.1:29600", environment=inside)
+
+
 def test_an_argument_wins_over_its_variable() -> None:
     settings = join_settings(
         site="gcp", sites=2, serve=False, environment={**_good, "ISTHMUS_SERVE": "1"}
