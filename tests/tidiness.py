@@ -62,6 +62,7 @@ PYTHON_LAYER: Mapping[str, int] = {
     "simulation": 8,
     "wan": 8,
     "page": 8,
+    "doctor": 9,
     "demo": 9,
     "bench": 10,
     "cli": 11,

@@ -12,6 +12,7 @@ from isthmus.errors import IsthmusError
 
 _programs = {
     "wan": "run a command per site, over an emulated wide-area network on this machine",
+    "doctor": "measure the links between the sites of a run, and say what limits them",
     "demo": "train a language model across three emulated clouds, and write a report",
     "bench": "measure codecs, exchange, WAN and training on this machine, and write a report",
 }
