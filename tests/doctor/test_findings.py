@@ -124,10 +124,15 @@ def test_a_receive_buffer_is_raised_at_the_receiver() -> None:
 
 def test_a_path_that_limits_each_connection_is_named() -> None:
     policed = Line(one=40, many=190, loaded_rtt_s=0.081)
-    world = World(lines={("a", "b"): policed})
-    survey = world.survey()
+    survey = World(lines=both_ways("a", "b", policed)).survey()
     assert limits.stream_limit(survey, survey.link("a", "b")) is StreamCause.other
-    assert limits.stream_limit(survey, survey.link("b", "a")) is None
+    assert limits.stream_limit(survey, survey.link("a", "c")) is None
+
+
+def test_a_stream_slowed_by_a_full_way_back_has_no_limit_of_its_own() -> None:
+    slowed = Line(one=40, many=190, loaded_rtt_s=0.081)
+    survey = World(lines={("a", "b"): slowed}).survey()
+    assert limits.stream_limit(survey, survey.link("a", "b")) is None
 
 
 def test_what_is_lost_at_half_rate_is_lost_by_the_path() -> None:

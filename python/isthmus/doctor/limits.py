@@ -115,7 +115,7 @@ def is_hole(link: Link) -> bool:
 def stream_limit(survey: Survey, link: Link) -> StreamCause | None:
     """Of a single stream; None where it carries about as much as several."""
     one, many = link.one, link.many
-    if one is None or many is None or many.rate < more_by_many * one.rate:
+    if one is None or many is None or not is_slower(one, many):
         return None
     kernel, sending = survey.report(link.origin).kernel, one.sending
     if sending.receive_window_s > waiting_share * sending.busy_s:
@@ -126,8 +126,15 @@ def stream_limit(survey: Survey, link: Link) -> StreamCause | None:
         return StreamCause.send_buffer
     if kernel.congestion != "bbr" and not is_clean(link):
         return StreamCause.loss
-    # One that would have gone on to speed up, or fills a queue, has no limit of its own.
-    return None if one.rising or stands(one, link) else StreamCause.other
+    # One that would have gone on to speed up, or fills a queue, has no limit of its own; nor has
+    # one whose way back was full, as both ways were tested at once.
+    back = survey.link(link.target, link.origin)
+    both = back.one is not None and back.many is not None and is_slower(back.one, back.many)
+    return StreamCause.other if both and not one.rising and not stands(one, link) else None
+
+
+def is_slower(one: Way, many: Way) -> bool:
+    return many.rate >= more_by_many * one.rate
 
 
 def stream_rate(survey: Survey, link: Link) -> float:

@@ -112,6 +112,7 @@ def listen(settings: config.JoinSettings, probe_port: int | None) -> socket.sock
 
 
 def check_versions(session: Session, announced: Sequence[Announcement]) -> None:
+    digits = set("0123456789abcdef")
     for site, told in zip(session.sites, announced, strict=True):
         if told.doctor != wire.version:
             raise Refused(
@@ -119,7 +120,8 @@ def check_versions(session: Session, announced: Sequence[Announcement]) -> None:
                 f"{wire.version}): install the same isthmus at all sites",
                 site,
             )
-        if len(told.token) != 2 * wire.token_bytes or not 0 < told.port < 65536:
+        hexadecimal = len(told.token) == 2 * wire.token_bytes and not set(told.token) - digits
+        if not hexadecimal or not 0 < told.port < 65536:
             raise Refused(f"site {site!r} announced no usable probe port or token", site)
 
 
@@ -180,7 +182,8 @@ class Examination:
                 for peer, probe in sorted(probes.items())
             ),
         )
-        return Survey(reports=tuple(gather(session, report)))
+        told = zip(session.sites, gather(session, report), strict=True)
+        return Survey(reports=tuple(replace(each, site=site) for site, each in told))
 
     def others(self) -> list[int]:
         return [rank for rank in range(self.session.world_size) if rank != self.session.rank]
@@ -211,13 +214,15 @@ class Examination:
         """Who dials of each pair: the same answer at every site."""
         sites = self.session.sites
         told = gather(self.session, Reaches(reaches=reaches))
-        reached = {
+        world = range(len(sites))
+        # Whatever a site does not tell of, it has not reached.
+        reached = {(who, whom): False for who in world for whom in world}
+        reached |= {
             (rank, sites.index(reach.peer)): not reach.failure
             for rank, row in enumerate(told)
             for reach in row.reaches
             if reach.peer in sites
         }
-        world = range(len(sites))
         pairs = [(low, high) for low in world for high in world if low < high]
         return {each: pairing.dialler(each, reached) for each in pairs}
 
