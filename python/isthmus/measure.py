@@ -1,91 +1,116 @@
 """measure: what the links between the sites carry, found out by carrying something over them.
 
-All sites take part, in step, and come to the same Links. First each pair is alone, or with few
-others: TCP's congestion control then learns that a link can do more than its share of the uplink,
-and keeps that in mind as long as it is never asked for all of it (docs/decisions/0012). Then
-everybody sends to everybody, as an all-reduce does, ever faster, until an uplink is full.
+All sites take part, in step, and come to the same Links. First links are few at a time: TCP's
+congestion control then learns that a link can do more than its share of the uplink, and keeps that
+in mind as long as it is never asked for all of it (docs/decisions/0012). Then everybody sends to
+everybody, as an all-reduce does, faster than the uplinks carry. Only what arrives is counted:
+acknowledgements come in bursts, bytes do not come faster than the link.
 """
 
 import itertools
 import struct
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from isthmus import _core
 from isthmus.links import Links
 
-# Rounds of pairs go in so many groups at most. Links that are in a group of one round are alone.
-_GROUPS = 4
+# Rounds of pairs go in so many groups: a link in a group has about twice its share of the uplink.
+_GROUPS = 2
 # Of a site in one operation. Near links fill at once, far and fast ones hold much on its way.
-_FIRST_BYTES, _MOST_NEAR_BYTES, _MOST_FAR_BYTES = 512 << 10, 16 << 20, 256 << 20
+_FIRST_BYTES, _MOST_NEAR_BYTES, _MOST_FAR_BYTES = 2 << 20, 16 << 20, 512 << 20
 _NEAR_SECONDS = 0.001
-# An operation lasts so long, and so many round trips, if the last one's rate was the true one.
-_LONG_ENOUGH, _ROUND_TRIPS = 0.6, 6.0
-# Pairs carry so much more from one time to the next, as long as that is so much faster, until it
-# takes so long, or so many round trips: TCP's slow start.
-_GROWTH, _FASTER = 8.0, 1.2
-_PAIR_SECONDS, _PAIR_ROUND_TRIPS = 0.5, 5.0
-# A site that sends so much of its pace may have more; then so much more is tried, so often.
-_FILLED, _MORE, _TRIES = 0.85, 1.5, 8
+# An operation that lasts so long, and so many round trips, shows the rate: as it is so much more
+# than the last, slow start, which doubles every round trip, would be through with it earlier. The
+# first one begins with a few packets.
+_LONG_ENOUGH, _ROUND_TRIPS, _GROWTH, _ROUND_TRIPS_TO_FIRST = 0.5, 5.0, 4, 8
+# All together are given so much more than was seen, and carry what so much more does in that time.
+# A site that got so much of its pace through may have more yet.
+_COARSE, _COARSE_CARRIED, _COARSE_FILLED = 3.0, 2.0, 0.75
+_FINE, _FINE_FILLED = 1.15, 0.95
+_TRIES = 4
+# As much again is as good as the same.
+_CONFIRMED = 0.9
 # The slowest site may take so much longer than the fastest.
 _UNEVEN = 4.0
-# A rate is the most over a window, which evens out the bursts of acknowledgements.
-_WINDOW, _WINDOW_ROUND_TRIPS = 0.2, 3.0
-_LOOK_EVERY = 0.005
-# Faster than anything that we measure: between sites that nothing else holds back.
-_UNLIMITED = 1e13
+# Links of a group that had this much of their part of the uplink are not known to be narrow.
+_NARROW = 0.7
+# Of the bytes of a link, those that its rate is taken from.
+_FROM, _TO = 0.2, 0.9
+_LOOK_EVERY, _LOOKS_TOLD = 0.01, 60
 
 
-@dataclass
-class Series:
-    """A counter of bytes, looked at now and then."""
+@dataclass(frozen=True)
+class Box:
+    """What one site had from another, as if it had come at one rate from begin to end.
 
-    at: list[float] = field(default_factory=list)
-    count: list[int] = field(default_factory=list)
+    The first part is TCP's start and the last one the wait for what was lost. What a lost segment
+    holds up comes at once later, and counts over all that is between.
+    """
 
-    def look(self, at: float, count: int) -> None:
-        self.at.append(at)
-        self.count.append(count)
+    begin: float
+    end: float
+    rate: float
 
-    def rate(self, window: float) -> float:
-        """The most bytes a second over a window; over all of it where that is shorter."""
-        best, begin = 0.0, 0
-        for end in range(1, len(self.at)):
-            while begin + 1 < end and self.at[end] - self.at[begin + 1] >= window:
-                begin += 1
-            seconds = self.at[end] - self.at[begin]
-            if seconds >= window or end == len(self.at) - 1:
-                best = max(best, (self.count[end] - self.count[begin]) / max(seconds, window))
-        return best
+    @staticmethod
+    def of(curve: NDArray[np.float64], seconds: float) -> "Box":
+        times = np.linspace(0, seconds, len(curve))
+        begin, end = np.interp([_FROM * curve[-1], _TO * curve[-1]], curve, times)
+        rate = (_TO - _FROM) * curve[-1] / max(end - begin, _LOOK_EVERY)
+        return Box(float(begin), float(end), float(rate))
+
+
+def together(boxes: Sequence[Box]) -> float:
+    """The most that came at any moment."""
+    return max(
+        sum(other.rate for other in boxes if other.begin <= box.begin <= other.end) for box in boxes
+    )
 
 
 @dataclass(frozen=True)
 class Rates:
-    """Bytes a second from and to each site, and all together."""
+    """Bytes a second: pair as [from][to], and of each site from and to all others together."""
 
-    sent: tuple[float, ...]
-    received: tuple[float, ...]
-    all_sent: float
-    all_received: float
-
-    def or_faster(self, other: "Rates") -> "Rates":
-        def faster(a: tuple[float, ...], b: tuple[float, ...]) -> tuple[float, ...]:
-            return tuple(map(max, a, b))
-
-        return Rates(
-            faster(self.sent, other.sent),
-            faster(self.received, other.received),
-            max(self.all_sent, other.all_sent),
-            max(self.all_received, other.all_received),
-        )
+    pair: NDArray[np.float64]
+    uplink: NDArray[np.float64]
+    downlink: NDArray[np.float64]
 
     @staticmethod
     def none(world: int) -> "Rates":
-        return Rates((0.0,) * world, (0.0,) * world, 0.0, 0.0)
+        return Rates(np.zeros((world, world)), np.zeros(world), np.zeros(world))
+
+    @staticmethod
+    def of(arrived: NDArray[np.float64], seconds: float) -> "Rates":
+        """arrived: bytes so far as [look][to][from], in so many seconds at even steps."""
+        boxes = [[Box.of(curve, seconds) for curve in row.T] for row in np.moveaxis(arrived, 0, 1)]
+        columns = list(zip(*boxes, strict=True))
+        return Rates(
+            np.array([[box.rate for box in column] for column in columns]),
+            np.array([together(column) for column in columns]),
+            np.array([together(row) for row in boxes]),
+        )
+
+    def or_faster(self, other: "Rates") -> "Rates":
+        return Rates(
+            np.maximum(self.pair, other.pair),
+            np.maximum(self.uplink, other.uplink),
+            np.maximum(self.downlink, other.downlink),
+        )
+
+    def unless_much_less(self, other: "Rates") -> "Rates":
+        """Rates of sites that the other could nearly confirm; else the other's."""
+
+        def kept(mine: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
+            return np.where(others < _CONFIRMED * mine, others, mine)
+
+        return Rates(
+            self.pair, kept(self.uplink, other.uplink), kept(self.downlink, other.downlink)
+        )
 
 
 def rounds(world: int) -> int:
@@ -111,6 +136,20 @@ def groups(world: int) -> list[range]:
     return [range(a, b) for a, b in itertools.pairwise(ends)]
 
 
+def widths(seen: Rates) -> NDArray[np.float64]:
+    """What pairs carry as [from][to]: as seen where a pair is known to be narrower than its ends,
+    which it shared with the other rounds of its group; else what its ends allow."""
+    world = len(seen.uplink)
+    ends = np.minimum.outer(seen.uplink, seen.downlink)
+    pair = np.zeros((world, world))
+    for group in groups(world):
+        for a, r in itertools.product(range(world), group):
+            b = partner(a, world, r)
+            is_narrow = seen.pair[a, b] < _NARROW * ends[a, b] / len(group)
+            pair[a, b] = seen.pair[a, b] if is_narrow else ends[a, b]
+    return pair
+
+
 def measure(native: _core.Session, sites: Sequence[str], rank: int) -> Links:
     """Takes a second or two a phase; every site must call it at the same point."""
     return _Measurement(native, sites, rank).links()
@@ -125,118 +164,63 @@ class _Measurement:
         others = self._native.stats()["links"]
         rtts = [others[s]["min_rtt_ms"] / 1e3 if s in others else 0.0 for s in self._sites]
         table = self._share(rtts)
-        # Both ends have measured the same round trip.
-        self._rtt = [
-            [min(table[a][b], table[b][a]) for b in range(self._world)] for a in range(self._world)
-        ]
-        self._longest = max(map(max, self._rtt))
-        self._most = _MOST_FAR_BYTES if self._longest > _NEAR_SECONDS else _MOST_NEAR_BYTES
+        self._rtt = np.minimum(table, table.T)  # both ends have measured the same round trip
+        self._longest = longest = float(self._rtt.max())
+        self._most = _MOST_FAR_BYTES if longest > _NEAR_SECONDS else _MOST_NEAR_BYTES
+        self._enough = max(_LONG_ENOUGH, _ROUND_TRIPS * longest)
 
     def links(self) -> Links:
-        sent, received = [_UNLIMITED] * self._world, [_UNLIMITED] * self._world
-        up = down = 0.0
+        seen = Rates.none(self._world)
         for group in groups(self._world):
-            rates = self._grow(group)
-            up, down = max(up, rates.all_sent), max(down, rates.all_received)
-            other = partner(self._rank, self._world, group[0])
-            if len(group) == 1 and other != self._rank:
-                sent[other], received[other] = rates.sent[other], rates.received[other]
+            seen = seen.or_faster(self._grow(group))
         if self._world > 2:
-            up = self._fill(up)
-            # Once more, as it will be: queues are short, and downlinks show what they can.
-            self._native.set_pace(up)
-            down = max(down, self._watch([self._everybody(up)]).all_received)
+            # First with long queues, which shows uplinks, then with short ones.
+            seen = self._fill(seen, _COARSE, _COARSE_CARRIED, _COARSE_FILLED)
+            seen = self._fill(seen, _FINE, _FINE, _FINE_FILLED)
+            # At last as it will be. What cannot be kept up was never there: a link that loses
+            # packets seems fast when what was held up comes at once.
+            seen = seen.unless_much_less(self._everybody(seen.uplink, self._enough * seen.uplink))
         self._native.set_pace(0.0)
-        return self._agree([up, down, *sent, *received])
-
-    def _fill(self, pace: float) -> float:
-        """Everybody to everybody, ever faster, until the uplink is full: what it carries."""
-        best = pace
-        for _ in range(_TRIES):
-            self._native.set_pace(pace)
-            sent = self._watch([self._everybody(pace)]).all_sent
-            best = max(best, sent)
-            filled = sent > _FILLED * pace
-            if not any(row[0] for row in self._share([filled])):
-                break
-            if filled:
-                pace *= _MORE
-        return best
-
-    def _agree(self, row: list[float]) -> Links:
-        """What a link carries was seen at both ends."""
-        world = self._world
-        table = self._share(row)
         return Links(
             sites=self._sites,
-            uplink=tuple(row[0] for row in table),
-            downlink=tuple(row[1] for row in table),
-            pair=tuple(
-                tuple(max(table[a][2 + b], table[b][2 + world + a]) for b in range(world))
-                for a in range(world)
-            ),
-            delay=tuple(tuple(rtt / 2 for rtt in row) for row in self._rtt),
+            uplink=tuple(seen.uplink.tolist()),
+            downlink=tuple(seen.downlink.tolist()),
+            pair=tuple(map(tuple, widths(seen).tolist())),
+            delay=tuple(map(tuple, (self._rtt / 2).tolist())),
         )
-
-    def _share(self, numbers: Sequence[float]) -> list[tuple[float, ...]]:
-        """Every site's numbers, by rank."""
-        form = f"<{len(numbers)}d"
-        work = self._native.all_gather(struct.pack(form, *numbers))
-        return [struct.unpack(form, row) for row in work.gathered()]
 
     def _grow(self, group: range) -> Rates:
-        """Pairs swap ever more, until that takes long or is no faster than before."""
-        enough = max(_PAIR_SECONDS, _PAIR_ROUND_TRIPS * self._longest)
-        size, best, before = _FIRST_BYTES, Rates.none(self._world), [0.0] * self._world
-        while True:
-            begin = time.monotonic()
+        """Pairs swap ever more, until it takes long enough."""
+        seen, size = Rates.none(self._world), _FIRST_BYTES
+        enough = self._enough + _ROUND_TRIPS_TO_FIRST * self._longest
+        while size * len(group) <= self._most:
             data = [np.zeros(size, np.uint8) for _ in group]
             works = [self._native.swap(d, round=r) for d, r in zip(data, group, strict=True)]
-            best = best.or_faster(self._watch(works))
-            rows = self._share([time.monotonic() - begin, max(best.all_sent, best.all_received)])
-            took, rates = max(row[0] for row in rows), [row[1] for row in rows]
-            grew = any(a > _FASTER * b for a, b in zip(rates, before, strict=True))
-            if size * len(group) >= self._most or took >= enough or not grew:
-                return best
-            before = rates
-            size = min(self._most // len(group), int(size * min(_GROWTH, 2 * enough / took)))
-
-    def _watch(self, works: Sequence[Any]) -> Rates:
-        sent = [Series() for _ in self._sites]
-        received = [Series() for _ in self._sites]
-        all_sent, all_received = Series(), Series()
-        while True:
-            done = all(work.done() for work in works)
-            now, links = time.monotonic(), self._native.stats()["links"]
-            for i, site in enumerate(self._sites):
-                if site in links:
-                    sent[i].look(now, links[site]["bytes_acked"])
-                    received[i].look(now, links[site]["bytes_received"])
-            all_sent.look(now, sum(link["bytes_acked"] for link in links.values()))
-            all_received.look(now, sum(link["bytes_received"] for link in links.values()))
-            if done:
+            rates, seconds = self._watch(works)
+            seen = seen.or_faster(rates)
+            if seconds >= enough:
                 break
-            time.sleep(_LOOK_EVERY)
-        for work in works:
-            work.wait()
-        window = max(_WINDOW, _WINDOW_ROUND_TRIPS * self._longest)
-        return Rates(
-            sent=tuple(series.rate(window) for series in sent),
-            received=tuple(series.rate(window) for series in received),
-            all_sent=all_sent.rate(window),
-            all_received=all_received.rate(window),
-        )
+            size, enough = size * _GROWTH, self._enough
+        return seen
 
-    def _everybody(self, pace: float) -> Any:
-        """All to all, long enough for sites of this pace. Terms: nobody adds anything up."""
-        enough = max(_LONG_ENOUGH, _ROUND_TRIPS * self._longest)
-        paces = [row[0] for row in self._share([pace])]
-        whole = enough * min(max(paces), _UNEVEN * min(paces))
+    def _fill(self, seen: Rates, more: float, carried: float, filled: float) -> Rates:
+        """Everybody to everybody, ever faster, until no uplink has more to give."""
+        for _ in range(_TRIES):
+            pace, load = more * seen.uplink, self._enough * carried * seen.uplink
+            seen = seen.or_faster(self._everybody(pace, load))
+            if not (seen.uplink > filled * pace).any():
+                break
+        return seen
+
+    def _everybody(self, pace: NDArray[np.float64], load: NDArray[np.float64]) -> Rates:
+        """All to all, as many bytes as is right for most. Terms: nobody adds anything up."""
+        self._native.set_pace(float(pace[self._rank]))
+        whole = min(float(load.max()), _UNEVEN * float(load.min()))
         size = int(min(max(whole, _FIRST_BYTES), self._most)) // (self._world - 1)
         wire = np.zeros(size // 4, np.float32)
         segments = [("f32", "f32", wire.size)]
         count, stride, _ = self._native.terms(segments, schedule="gather")
-        return self._native.exchange(
+        work = self._native.exchange(
             wire,
             np.empty(count * stride, np.uint8),
             segments=segments,
@@ -246,3 +230,40 @@ class _Measurement:
             layout=0,
             terms=True,
         )
+        return self._watch([work])[0]
+
+    def _watch(self, works: Sequence[Any]) -> tuple[Rates, float]:
+        """What arrives, at every site, until these are done; and how long the last site took."""
+        begin, looks = time.monotonic(), []
+        done = False
+        while not done:
+            done = all(work.done() for work in works)
+            looks.append((time.monotonic() - begin, self._native.stats()["links"]))
+            if not done:
+                time.sleep(_LOOK_EVERY)
+        for work in works:
+            work.wait()
+        seconds = float(self._share([looks[-1][0]]).max())
+        times = np.linspace(0, seconds, _LOOKS_TOLD + 1)
+        at = [at for at, _ in looks]
+        curves = [
+            np.interp(
+                times,
+                at,
+                [
+                    links[s]["bytes_received"] - looks[0][1][s]["bytes_received"]
+                    for _, links in looks
+                ],
+            )
+            if s in looks[0][1]
+            else np.zeros(len(times))
+            for s in self._sites
+        ]
+        table = self._share(np.array(curves).ravel())
+        arrived = table.reshape(self._world, self._world, len(times)).transpose(2, 0, 1)
+        return Rates.of(arrived, seconds), seconds
+
+    def _share(self, numbers: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64]:
+        """Every site's numbers, by rank."""
+        work = self._native.all_gather(struct.pack(f"<{len(numbers)}d", *numbers))
+        return np.array([np.frombuffer(row, "<f8") for row in work.gathered()])

@@ -2,11 +2,11 @@
 
 A case is SITES:ROUND_TRIP_MS, or "thin" (4 sites, 100 ms, one of 200 Mbit/s), or "far" (3 sites,
 pairs of 20, 80 and 150 ms and of 500, 1000 and 200 Mbit/s). A site sends and receives at most
---site-mbit, and isthmus is told so (uplink_mbit), unless --no-uplink; it measures the links too,
-and from that comes what it planned, unless --no-measure. Each size has an emulator of
-its own run, its first operations warm the connections up, and the floor is computed: bytes over
-rate plus one-way delays, of the better schedule and the best split among owners. A codec's time
-includes encoding and decoding; its floor does not. gloo always moves float32.
+--site-mbit; isthmus measures that and the links when it joins, unless --no-measure, and with
+--tell-uplink is told it (uplink_mbit). What it planned is by what it measured. Each size has an
+emulator of its own run, its first operations warm the connections up, and the floor is computed:
+bytes over rate plus one-way delays, of the better schedule and the best split among owners. A
+codec's time includes encoding and decoding; its floor does not. gloo always moves float32.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ def name(elements: int, network: Links, settings: argparse.Namespace) -> str:
         words.append(settings.cc)
     if settings.idle:
         words.append(f"after {settings.idle:g} s of idleness")
-    if settings.no_uplink:
-        words.append("uplink not told")
+    if settings.tell_uplink:
+        words.append("uplink told")
     if settings.no_measure:
         words.append("links not measured")
     return ", ".join(words)
@@ -58,7 +58,7 @@ def results_of(network: Links, elements: int, settings: argparse.Namespace) -> l
     if elements * 4 > 50e6 and "gloo" in repeats:
         repeats["gloo"] = min(3, settings.repeats)
     sites = len(network.sites)
-    up = [0.0 if settings.no_uplink else site.up_mbit for site in network.sites]
+    up = [site.up_mbit if settings.tell_uplink else 0.0 for site in network.sites]
     task = Job(
         addresses=[f"{ADDRESS}{i + 1}" for i in range(sites)],
         ports=[29500, 29600],
@@ -126,7 +126,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     add("--cc", default=congestion_control(), help="default: bbr where there is one")
     add("--loss", type=float, default=0.0, help="share of packets that are lost")
     add("--idle", type=float, default=0.0, help="seconds of idleness before each operation")
-    add("--no-uplink", action="store_true", help="do not tell isthmus what its uplink carries")
+    add("--tell-uplink", action="store_true", help="tell isthmus what its uplink carries")
     add("--no-measure", action="store_true", help="let isthmus not measure the links")
     who = parser.add_mutually_exclusive_group()
     who.add_argument("--gloo-only", action="store_true", help="leave isthmus out")

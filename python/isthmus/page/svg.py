@@ -160,7 +160,7 @@ def line_chart(
 
 def legend_of(lines: Sequence[Line], *, y: int) -> list[list[str]]:
     """Rows of three names each, behind short pieces of their lines."""
-    rows = []
+    rows: list[list[str]] = []
     for first in range(0, len(lines), 3):
         row = []
         for i, line in enumerate(lines[first : first + 3]):
