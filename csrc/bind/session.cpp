@@ -128,6 +128,11 @@ class BoundSession {
     for (const Member& member : session_->roster().members) names.push_back(member.site);
     return names;
   }
+  py::list relayed() const {
+    py::list pairs;
+    for (const auto [a, b, by] : session_->relayed()) pairs.append(py::make_tuple(a, b, by));
+    return pairs;
+  }
 
   BoundWork exchange(const py::buffer& wire, const py::buffer& out, const SegmentNames& segments,
                      bool mean, float weight, const std::string& schedule, std::uint64_t layout,
@@ -328,6 +333,7 @@ void register_session(py::module_& m) {
       .def_property_readonly("world_size", &BoundSession::world_size)
       .def_property_readonly("generation", &BoundSession::generation)
       .def_property_readonly("sites", &BoundSession::sites)
+      .def_property_readonly("relayed", &BoundSession::relayed)
       .def("exchange", &BoundSession::exchange, "wire"_a, "out"_a, py::kw_only(), "segments"_a,
            "mean"_a, "weight"_a, "schedule"_a, "layout"_a, "terms"_a = false)
       .def("terms", &BoundSession::terms, "segments"_a, py::kw_only(), "schedule"_a)

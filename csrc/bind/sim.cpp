@@ -111,6 +111,7 @@ void register_net(py::module_& m) {
       .def("set_rates", &SimNet::set_rates)
       .def("set_path", &SimNet::set_path)
       .def("set_not_dialable", &SimNet::set_not_dialable)
+      .def("block", &SimNet::block)
       .def("kill", &SimNet::kill)
       .def("revive", &SimNet::revive)
       .def("freeze", &SimNet::freeze)

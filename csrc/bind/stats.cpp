@@ -39,6 +39,13 @@ py::dict to_dict(const LinkStats& link) {
 py::dict to_dict(const EngineStats& stats, const Roster& roster) {
   py::dict links;
   for (const auto& [site, link] : stats.links) links[py::str(site)] = to_dict(link);
+  for (std::size_t rank = 0; rank < stats.ways.size(); ++rank) {
+    const py::str site(roster.members.at(rank).site);
+    const int way = stats.ways[rank];
+    if (links.contains(site))
+      links[site]["by_way_of"] =
+          way == direct_way ? "" : roster.members.at(static_cast<std::size_t>(way)).site;
+  }
   const OperationStats& operations = stats.operations;
   py::list contributors;
   for (const int rank : operations.contributors)
@@ -50,7 +57,7 @@ py::dict to_dict(const EngineStats& stats, const Roster& roster) {
                   "encoded_bytes"_a = operations.encoded_bytes,
                   "flight_seconds"_a = seconds(operations.flight_ns),
                   "queued_seconds"_a = seconds(operations.queued_ns),
-                  "late_seconds"_a = seconds(operations.late_ns), "links"_a = links);
+                  "late_seconds"_a = seconds(operations.late_ns), "relayed_bytes"_a = stats.relayed_bytes, "links"_a = links);
 }
 
 }  // namespace isthmus

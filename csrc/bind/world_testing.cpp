@@ -7,6 +7,7 @@
 
 #include "bind/module.hpp"
 #include "codecs/codec.hpp"
+#include "mesh/mesh.hpp"
 #include "session/pacer.hpp"
 #include "simulation/world.hpp"
 
@@ -132,6 +133,7 @@ void be_even(WorldPlan& plan, int world) {
   plan.jitter_ns = 0;
   plan.loss = 0;
   plan.strangers = 0;
+  plan.blocks.clear();
   plan.window_bytes = 64 << 20;
   plan.torn = false;
   plan.heartbeat_timeout_ns = 5 * second_ns;
@@ -169,6 +171,14 @@ WorldPlan plan_from(std::uint64_t seed, const py::dict& values) {
     if (streams > 0) site.streams = streams;
     if (close_after_ns >= 0) site.close_after_ns = close_after_ns;
   }
+  std::vector<std::tuple<int, int, bool>> blocks;
+  if (s.take("blocks", blocks)) {
+    plan.blocks.clear();
+    for (const auto& [from, to, refuses] : blocks) plan.blocks.push_back({from, to, refuses});
+  }
+  std::vector<int> mute;
+  s.take("without_listener", mute);
+  for (const int site : mute) plan.sites.at(static_cast<std::size_t>(site)).listens = false;
   if (latency_ns >= 0) std::ranges::fill(plan.latency_ns, latency_ns);
   std::vector<py::dict> list;
   if (s.take("operations", list)) {
@@ -183,6 +193,12 @@ WorldPlan plan_from(std::uint64_t seed, const py::dict& values) {
   return plan;
 }
 
+std::string name_of_rank(const WorldPlan& plan, int rank) {
+  const std::vector<int> ranks = plan.ranks();
+  const auto site = std::ranges::find(ranks, rank) - ranks.begin();
+  return plan.sites.at(static_cast<std::size_t>(site)).name;
+}
+
 py::dict to_python(const WorkReport& work, const WorldPlan& plan) {
   py::dict out;
   const bool done = work.done;
@@ -191,9 +207,7 @@ py::dict to_python(const WorkReport& work, const WorldPlan& plan) {
                             : code_names[static_cast<std::size_t>(work.status.code)];
   out["text"] = work.status.text;
   out["site"] = py::none();
-  const std::vector<int> ranks = plan.ranks();
-  for (std::size_t site = 0; site < ranks.size(); ++site)
-    if (done && ranks[site] == work.status.peer) out["site"] = plan.sites[site].name;
+  if (done && work.status.peer >= 0) out["site"] = name_of_rank(plan, work.status.peer);
   out["begun"] = to_seconds(work.begun_ns - plan.begin_ns());
   out["ended"] = to_seconds(work.ended_ns - plan.begin_ns());
   return out;
@@ -214,9 +228,14 @@ py::dict simulate(std::uint64_t seed, const py::kwargs& settings) {
     const SiteReport& site = report.sites[i];
     py::list works;
     for (const WorkReport& work : site.works) works.append(to_python(work, plan));
+    py::dict ways;
+    for (std::size_t peer = 0; peer < site.ways.size(); ++peer)
+      if (site.ways[peer] != direct_way)
+        ways[py::str(name_of_rank(plan, static_cast<int>(peer)))] =
+            name_of_rank(plan, site.ways[peer]);
     sites.append(py::dict("name"_a = plan.sites[i].name, "living"_a = site.living,
                           "closed"_a = site.closed, "joined"_a = to_python(site.joined, plan),
-                          "works"_a = works));
+                          "by_way_of"_a = ways, "works"_a = works));
   }
   return py::dict("world"_a = describe(plan), "sites"_a = sites, "broken"_a = report.broken,
                   "end"_a = end_names[static_cast<std::size_t>(report.end)],

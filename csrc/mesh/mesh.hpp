@@ -2,7 +2,9 @@
 //
 // Of two sites the one of higher rank dials, unless the other has no address to dial. A stream
 // begins with a hello that names run, generation, both ranks and the stream's number, and is used
-// after the other end's welcome. Strangers at the listening port are bounded in number, bytes and
+// after the other end's welcome. Where the one that dials does not get through, the other one makes
+// connections for it to say hello on, and third sites are asked, the lowest rank first, to splice
+// connections to both (relay.hpp). Strangers at the listening port are bounded in number, bytes and
 // time, before and after the mesh stands.
 #pragma once
 
@@ -11,10 +13,13 @@
 #include <optional>
 #include <vector>
 
+#include "mesh/relay.hpp"
 #include "mesh/roster.hpp"
 #include "net/link.hpp"
 
 namespace isthmus {
+
+inline constexpr int direct_way = -1;  // by way of nobody
 
 class Mesh {
  public:
@@ -35,32 +40,66 @@ class Mesh {
 
   const Roster& roster() const { return roster_; }
   std::string listening_at() const { return listener_ ? listener_->address() : ""; }
+  // By rank: the site by way of which a peer is reached, or direct_way.
+  const std::vector<int>& ways() const { return ways_; }
+  // What this site carries between others; step() goes on with it after close() too.
+  const Relay& relay() const { return relay_; }
   // No further guests; the port is free again.
   void close();
 
  private:
-  struct Guest {  // came to our port
+  // Who came to our port or was dialled to be offered a stream; the next word is its own.
+  struct Guest {
     Channel channel;
     std::int64_t deadline_ns;
-    std::optional<Message> hello;
+    std::optional<Message> word{};
+    int offered_to = -1, offered_at = -1;  // ranks, if it is an offer of ours
   };
   struct Dial {  // one stream that we open
     int peer;
     std::uint16_t stream;
-    std::unique_ptr<Channel> channel;
     std::int64_t retry_ns;
-    std::string last_error;
+    std::unique_ptr<Channel> channel{};
+    int way = direct_way;
+    enum class Said { nothing, wish, hello } said = Said::nothing;
+    std::string last_error{};
     bool greeted = false;
+  };
+  struct Attempt {  // to reach a peer by one way
+    int way;
+    std::string error{};  // why it failed
+  };
+  struct Route {  // all ways to a peer, tried in a circle
+    std::vector<Attempt> attempts{};
+    std::size_t at = 0;
+    std::int64_t since_ns = 0;
+    bool refused = false;  // the third site has said no
+    bool all_tried = false;
   };
 
   void accept(std::int64_t now_ns);
   bool serve(Guest& guest, std::int64_t now_ns);  // false: done with it
+  void take_word(Guest& guest, std::int64_t now_ns);
   void seat(Guest& guest);
-  Status step_dial(Dial& dial, std::int64_t now_ns);
-  Status greet(Dial& dial);
-  Status unreachable(const Dial& dial) const;
+  bool meets(int peer) const;  // a stream with it stands
   int streams_with(int peer) const;  // data streams
   Header stamp(Kind kind) const;
+  const Member& member(int rank) const { return roster_.members[static_cast<std::size_t>(rank)]; }
+
+  // Dialling (dialling.cpp).
+  Status plan_routes(std::int64_t now_ns, std::int64_t deadline_ns);
+  void step_dial(Dial& dial, std::int64_t now_ns);
+  void open(Dial& dial, std::int64_t now_ns);
+  void say_hello(Dial& dial, int way);
+  Status greet(Dial& dial);
+  Status hear_relay(Dial& dial, const Message& message);
+  Status step_route(int peer, std::int64_t now_ns);
+  void take_next_way(int peer, std::int64_t now_ns);
+  Status unreachable(int peer) const;
+  void take_offer(Guest& guest);
+  void make_offers(int peer, std::int64_t now_ns);
+  std::ptrdiff_t offers_to(int peer, int at) const;
+  void make_offer(int at, int peer, std::int64_t now_ns);
 
   Network& network_;
   std::unique_ptr<Listener> listener_;
@@ -69,8 +108,13 @@ class Mesh {
   int rank_ = -1;
   std::int64_t dial_until_ns_ = 0;
   std::int64_t deadline_ns_ = never_ns;
+  std::int64_t way_for_ns_ = 0;  // until another one is tried
   std::deque<Guest> guests_;
   std::vector<Dial> dials_;
+  std::vector<Route> routes_;              // by rank; no attempts: the peer says hello
+  std::vector<std::int64_t> next_offers_;  // by rank: when they are made again
+  std::vector<int> ways_;
+  Relay relay_;
   // seats_[peer][stream]
   std::vector<std::vector<std::unique_ptr<Stream>>> seats_;
 };

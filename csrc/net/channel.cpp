@@ -59,4 +59,9 @@ Result<std::optional<Message>> Channel::receive(std::uint32_t max_payload) {
   }
 }
 
+bool Channel::waits() {
+  const auto message = receive(0);
+  return message.ok() && !message->has_value() && between_frames();
+}
+
 }  // namespace isthmus

@@ -35,6 +35,10 @@ class Channel {
   // allocated for a frame before anybody vouches for the sender.
   Result<std::optional<Message>> receive(std::uint32_t max_payload = max_payload_bytes);
 
+  // Whether the peer stands there without another word, for who has not been answered must have
+  // none. REQUIRES: between_frames().
+  bool waits();
+
   Stream& stream() const { return *stream_; }
   // Gives the stream away; what was read beyond whole frames must be nothing.
   bool between_frames() const { return got_ == 0; }

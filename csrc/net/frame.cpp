@@ -27,6 +27,8 @@ bool known(Kind kind) {
     case Kind::heartbeat:
     case Kind::goodbye:
     case Kind::abort:
+    case Kind::relay:
+    case Kind::offer:
     case Kind::join:
     case Kind::roster:
     case Kind::refuse:

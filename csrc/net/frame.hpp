@@ -27,10 +27,12 @@ enum class Kind : std::uint8_t {
   heartbeat = 5,  // alive
   goodbye = 6,    // leaving in peace; nothing follows
   abort = 7,      // my session failed, and this is why
+  relay = 8,      // "connect me with this site, which I cannot reach"
+  offer = 9,      // "this connection leads to me: for the site that cannot reach me"
   // Between a site and the coordinator.
   join = 16,    // site: I am here
   roster = 17,  // coordinator: everybody is here
-  refuse = 18,  // coordinator: no, and why; site: I could not reach a peer, and why
+  refuse = 18,  // coordinator, relay: no, and why; site: I could not reach a peer, and why
   leave = 19,   // site: leaving in peace
 };
 

@@ -34,6 +34,16 @@ Link::Link(LinkOptions options, std::vector<std::unique_ptr<Stream>> streams,
 }
 
 Status Link::pump(std::int64_t now_ns, Traffic& traffic) {
+  if (!lost_.ok()) return now_ns < verdict_ns_ ? Status{} : lost_;
+  Status status = move(now_ns, traffic);
+  const bool waits = options_.verdict_after_ns > 0 && given_up_by_ns_ == never_ns;
+  if (status.code != Code::peer_lost || !waits) return status;
+  lost_ = std::move(status);
+  verdict_ns_ = now_ns + options_.verdict_after_ns;
+  return {};
+}
+
+Status Link::move(std::int64_t now_ns, Traffic& traffic) {
   more_ = false;
   if (given_up_by_ns_ != never_ns) {
     const bool spoken = !control_.flush().ok() || control_.flushed();
@@ -65,6 +75,7 @@ Status Link::pump(std::int64_t now_ns, Traffic& traffic) {
 }
 
 std::int64_t Link::deadline_ns() const {
+  if (!lost_.ok()) return verdict_ns_;
   if (given_up_by_ns_ != never_ns) return given_up_by_ns_;
   if (more_) return 0;
   const std::int64_t broken =
@@ -241,9 +252,11 @@ Status Link::keep_alive(std::int64_t now_ns) {
 
 Status Link::dead(const Status& why) const {
   std::string text = "site \"" + options_.name + "\" ";
-  text += why.code == Code::peer_lost ? "lost (" + why.text + ", generation " +
+  const std::string way =
+      options_.by_way_of.empty() ? "" : ", by way of site \"" + options_.by_way_of + "\"";
+  text += why.code == Code::peer_lost ? "lost (" + why.text + way + ", generation " +
                                             std::to_string(options_.stamp.generation) + ")"
-                                      : "broke the protocol: " + why.text;
+                                      : "broke the protocol: " + why.text + way;
   return {why.code == Code::refused ? Code::wire_error : why.code, options_.peer, std::move(text)};
 }
 

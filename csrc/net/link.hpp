@@ -44,6 +44,10 @@ struct LinkOptions {
   std::string name;  // of the peer, for messages
   Header stamp;      // run, generation and source of every frame
   std::int64_t heartbeat_timeout_ns = 5 * second_ns;
+  std::string by_way_of{};  // who carries the streams, for messages; empty: nobody
+  // From the loss of the peer until it is said: whoever carries the streams may be the one that is
+  // lost, and its own link then says so first.
+  std::int64_t verdict_after_ns = 0;
 };
 
 struct LinkStats {
@@ -108,6 +112,7 @@ class Link {
     bool ended = false;
   };
 
+  Status move(std::int64_t now_ns, Traffic& traffic);
   Status read_control(Traffic& traffic);
   Status read_data(DataStream& data, Traffic& traffic);
   Status take(DataStream& data, std::size_t bytes, Traffic& traffic);
@@ -130,6 +135,8 @@ class Link {
   bool data_stopped_ = false;
   bool said_goodbye_ = false;
   bool shut_ = false;
+  Status lost_;                              // not ok: why, to be said later
+  std::int64_t verdict_ns_ = 0;              // when
   std::int64_t given_up_by_ns_ = never_ns;   // when its last words are cut off
   std::int64_t broken_since_ns_ = never_ns;  // a data stream ended, and control has not said why
   std::int64_t silence_ends_ns_ = 0;

@@ -114,6 +114,10 @@ void SimNet::set_not_dialable(int site, bool refuse) {
   world_->host(site).refuses = refuse;
 }
 
+void SimNet::block(int site, int peer, bool refuse) {
+  world_->path(site, peer).dialling = refuse ? sim::Dialling::refused : sim::Dialling::unanswered;
+}
+
 std::uint64_t SimNet::trace_hash() const {
   return world_->trace;
 }

@@ -90,6 +90,10 @@ class SimNet final : public Clock {
   // Nobody can connect to `site`: refused, or no answer at all until connect_timeout_ns.
   void set_not_dialable(int site, bool refuse);
 
+  // `site` cannot connect to `peer`: refused, or no answer at all. The other way round is another
+  // matter, and connections that stand go on.
+  void block(int site, int peer, bool refuse);
+
   // Faults, from now on. `for_ns` may be never_ns.
   void kill(int site);  // the process is gone; peers read a part of what it wrote, and then a reset
   void revive(int site);  // a new process may be added; the old actors stay dead

@@ -143,9 +143,12 @@ void World::answer(const ConnectionPtr& connection) {
   const int to = connection->ends[1].host;
   const Host& h = host(to);
   const int from = connection->ends[0].host;
+  const Dialling dialling = path(from, to).dialling;
   if (!h.dialable && !h.refuses && from != to) return;
+  if (dialling == Dialling::unanswered) return;
   const auto listener = listeners.find(connection->dialled);
-  if ((!h.dialable && from != to) || listener == listeners.end())
+  const bool refuses = (!h.dialable && from != to) || dialling == Dialling::refused;
+  if (refuses || listener == listeners.end())
     return carry(to, from, [this, connection] { fail_connect(connection, "connection refused"); });
   if (listener->second.waiting.size() >= backlog_limit) {
     schedule(now_ns_ + dial_again_ns, [this, connection] { dial(connection); });

@@ -100,11 +100,14 @@ struct Host {
   Tamper tamper;
 };
 
+enum class Dialling { answered, unanswered, refused };
+
 struct Path {
   std::int64_t latency_ns = 0;
   std::int64_t jitter_ns = 0;
   double loss = 0;
   std::int64_t cut_until_ns = 0;
+  Dialling dialling = Dialling::answered;
 };
 
 struct Backlog {

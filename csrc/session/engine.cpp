@@ -75,7 +75,7 @@ void Engine::begin_running(std::int64_t now_ns) {
   links_ = mesh_.take_links(join_deadline_ns_);
   last_sender_ = static_cast<std::size_t>(rank_);
   phase_ = Phase::running;
-  submit(joined_, Request{}, now_ns);
+  submit(joined_, Request{.payload = to_payload(mesh_.ways())}, now_ns);
 }
 
 void Engine::step_running(std::int64_t now_ns) {
@@ -85,7 +85,7 @@ void Engine::step_running(std::int64_t now_ns) {
     else if (now_ns >= join_deadline_ns_)
       fail(timed_out("joining took too long: " + waiting(*operations_.at(0))), true);
   }
-  (void)mesh_.step(now_ns);  // strangers only
+  (void)mesh_.step(now_ns);  // strangers, and what is carried for others
   move_on(now_ns);
   see_off_leavers();
   check_timeout(now_ns);
@@ -259,8 +259,10 @@ void Engine::close(std::int64_t now_ns) {
 
 void Engine::step_closing(std::int64_t now_ns) {
   mesh_.close();
+  (void)mesh_.step(now_ns);
   move_on(now_ns);
-  bool ended = rendezvous_.flushed();
+  put_off_closing(now_ns);
+  bool ended = rendezvous_.flushed() && !mesh_.relay().carries();
   for (std::size_t peer = 0; peer < links_.size(); ++peer) {
     Link* link = links_[peer].get();
     if (link == nullptr) continue;
@@ -280,11 +282,22 @@ void Engine::step_closing(std::int64_t now_ns) {
   operations_.clear();
 }
 
+// Others may still need what goes by way of this site; heartbeats alone are nothing to wait for.
+void Engine::put_off_closing(std::int64_t now_ns) {
+  constexpr std::uint64_t worth_waiting_bytes = 64 << 10;
+  const std::uint64_t bytes = mesh_.relay().bytes_passed();
+  if (!failed_.ok() || bytes < relayed_before_ + worth_waiting_bytes) return;
+  relayed_before_ = bytes;
+  close_deadline_ns_ = now_ns + close_within_ns;
+}
+
 EngineStats Engine::stats() const {
   if (phase_ == Phase::closed) return last_stats_;
   EngineStats stats{.operations_done = operations_done_,
                     .operations_kept = operations_.size(),
-                    .operations = ledger_.stats()};
+                    .operations = ledger_.stats(),
+                    .ways = mesh_.ways(),
+                    .relayed_bytes = mesh_.relay().bytes_passed()};
   for (std::size_t peer = 0; peer < links_.size(); ++peer)
     if (links_[peer] != nullptr) stats.links.emplace_back(sites_[peer], links_[peer]->stats());
   return stats;

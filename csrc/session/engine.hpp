@@ -14,6 +14,7 @@
 
 #include "mesh/mesh.hpp"
 #include "mesh/rendezvous.hpp"
+#include "mesh/ways.hpp"
 #include "net/actor.hpp"
 #include "session/early.hpp"
 #include "session/ledger.hpp"
@@ -36,6 +37,8 @@ struct EngineStats {
   std::uint64_t operations_kept = 0;  // done here, not yet at every site
   OperationStats operations{};
   std::vector<std::pair<std::string, LinkStats>> links{};
+  std::vector<int> ways{};                // by rank, as Mesh::ways
+  std::uint64_t relayed_bytes = 0;  // carried between others
 };
 
 class Engine final : public Actor, private Traffic {
@@ -77,6 +80,7 @@ class Engine final : public Actor, private Traffic {
   void begin_running(std::int64_t now_ns);
   void step_running(std::int64_t now_ns);
   void step_closing(std::int64_t now_ns);
+  void put_off_closing(std::int64_t now_ns);
   void move_on(std::int64_t now_ns);
   void collect(std::int64_t now_ns);
   void pump_links(std::int64_t now_ns);
@@ -110,6 +114,7 @@ class Engine final : public Actor, private Traffic {
   std::int64_t now_ns_;
   std::int64_t join_deadline_ns_;
   std::int64_t close_deadline_ns_ = never_ns;
+  std::uint64_t relayed_before_ = 0;  // bytes, when closing was put off last
   std::vector<std::string> sites_;
   std::vector<std::unique_ptr<Link>> links_;  // by rank; null: this site, or gone
   std::size_t last_sender_ = 0;               // rank of the link that a frame left by

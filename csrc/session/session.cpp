@@ -82,6 +82,7 @@ Status Session::start() {
   joined->when_done([this, work = joined.get()] {
     if (const Roster* roster = engine_->roster()) roster_ = *roster;
     rank_ = engine_->rank();
+    if (work->outcome().status.ok()) relayed_ = relayed_pairs(work->outcome().gathered);
     joined_->finish(work->outcome());
   });
   engine_ = std::make_unique<Engine>(*network_, std::move(listener), std::move(engine),

@@ -46,6 +46,7 @@ class Session {
   // REQUIRES: joined well.
   const Roster& roster() const { return roster_; }
   int rank() const { return rank_; }
+  const std::vector<Relayed>& relayed() const { return relayed_; }
 
   Result<std::shared_ptr<Work>> submit(Request request);
   // Returns the works that asked for it by `announce_done` as they end; null once closed.
@@ -87,6 +88,7 @@ class Session {
   std::shared_ptr<Work> joined_;
   Roster roster_;  // written before joined_ is finished
   int rank_ = -1;
+  std::vector<Relayed> relayed_;
 
   mutable std::mutex mutex_;
   std::condition_variable completed_;

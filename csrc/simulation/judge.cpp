@@ -43,6 +43,12 @@ class Judge {
     const bool pair = t.kind == Trouble::cut || t.kind == Trouble::clog ||
                       t.kind == Trouble::truncate || t.kind == Trouble::corrupt;
     if (pair) culprits_.insert(t.peer);
+    // What happens to a stream may happen to one that is carried for others.
+    if (pair || t.kind == Trouble::lie) {
+      for (const BlockPlan& block : plan_.blocks) culprits_.insert({block.from, block.to});
+      for (int site = 0; site < plan_.world(); ++site)
+        if (!plan_.sites[static_cast<std::size_t>(site)].listens) culprits_.insert(site);
+    }
     // What a clogged or a false frame withholds is missed only when nothing has come for `timeout`.
     if (t.kind == Trouble::clog || t.kind == Trouble::lie) slow_to_notice_ = true;
     if (t.kind == Trouble::freeze && t.for_ns != never_ns)
@@ -127,6 +133,7 @@ class Judge {
 
   void check_time(const std::string& what, const WorkReport& work, bool joining) {
     std::int64_t patience_ns = plan_.heartbeat_timeout_ns + slack_ns;
+    if (!plan_.blocks.empty()) patience_ns += plan_.heartbeat_timeout_ns / 2;
     if (slow_to_notice_) patience_ns += plan_.timeout_ns;
     if (while_joining_ || joining) patience_ns += plan_.timeout_ns + dial_within_ns;
     const std::int64_t others_ns = plan_.begin_ns() + last_submit_ns();

@@ -16,6 +16,7 @@ constexpr std::array names = {"amber", "birch", "cedar", "delta",
 constexpr std::int64_t megabit = 1'000'000;
 constexpr std::int64_t longest_latency_ns = 80 * millisecond_ns;
 constexpr int most_operations = 6;
+constexpr std::int64_t other_ways_ns = 10 * second_ns;
 
 template <class T, std::size_t n>
 T pick(Random& random, const std::array<T, n>& from) {
@@ -134,12 +135,39 @@ TroublePlan draw_trouble(Random& random, const WorldPlan& plan) {
   return trouble;
 }
 
+// One pair, one way or both; or one or two sites that nobody reaches, but they all others. Always
+// there is a third site that both ends of a pair have or can have a connection with. Numbers of its
+// own, so that a seed's world is else what it would be.
+void draw_blocks(std::uint64_t seed, WorldPlan& plan) {
+  Random random(mix(seed ^ 0x6c0c2ed));
+  const int world = plan.world();
+  if (world < 3 || !random.one_in(3)) return;
+  const int site = random.between(0, world - 1);
+  const int other = (site + random.between(1, world - 1)) % world;
+  const bool refuses = random.one_in(2);
+  if (random.one_in(2)) {
+    plan.blocks.push_back({.from = site, .to = other, .refuses = refuses});
+    if (!random.one_in(3))
+      plan.blocks.push_back({.from = other, .to = site, .refuses = random.one_in(2)});
+    return;
+  }
+  const std::vector<int> hidden = random.one_in(2) ? std::vector{site, other} : std::vector{site};
+  for (const int to : hidden) {
+    const bool listens = random.one_in(2);
+    plan.sites[static_cast<std::size_t>(to)].listens = listens;
+    for (int from = 0; from < world && listens; ++from)
+      if (from != to) plan.blocks.push_back({.from = from, .to = to, .refuses = refuses});
+  }
+}
+
 }  // namespace
 
 std::int64_t WorldPlan::begin_ns() const {
   std::int64_t last = 0;
   for (const SitePlan& site : sites) last = std::max(last, site.join_ns);
-  return last + second_ns;  // joining and meshing take a few round trips
+  const bool all_listen = std::ranges::all_of(sites, &SitePlan::listens);
+  // Joining and meshing take a few round trips, and other ways some time to be tried.
+  return last + second_ns + (blocks.empty() && all_listen ? 0 : other_ways_ns);
 }
 
 std::vector<int> WorldPlan::ranks() const {
@@ -194,6 +222,7 @@ WorldPlan draw_world(std::uint64_t seed, bool faults) {
   plan.heartbeat_timeout_ns = random.between<std::int64_t>(4, 6) * second_ns;
   plan.timeout_ns = random.between<std::int64_t>(14, 25) * second_ns;
   plan.strangers = random.one_in(3) ? random.between(1, 4) : 0;
+  draw_blocks(seed, plan);
   const int operations = random.between(1, most_operations);
   for (int i = 0; i < operations; ++i) plan.operations.push_back(draw_operation(random, world));
   draw_times(random, plan);
@@ -273,6 +302,12 @@ std::vector<std::string> describe(const WorldPlan& plan) {
   out.push_back("heartbeat timeout " + seconds(plan.heartbeat_timeout_ns) + ", timeout " +
                 seconds(plan.timeout_ns) + ", loss " + decimal(plan.loss * 100) + " %, jitter " +
                 seconds(plan.jitter_ns) + ", " + std::to_string(plan.strangers) + " strangers");
+  for (const SitePlan& site : plan.sites)
+    if (!site.listens) out.push_back(site.name + " does not listen");
+  for (const BlockPlan& block : plan.blocks)
+    out.push_back(plan.sites[static_cast<std::size_t>(block.from)].name + " cannot connect to " +
+                  plan.sites[static_cast<std::size_t>(block.to)].name +
+                  (block.refuses ? ": refused" : ": no answer"));
   for (std::size_t i = 0; i < plan.operations.size(); ++i)
     out.push_back("operation " + std::to_string(i + 1) + ": " + say(plan.operations[i], plan));
   out.push_back("operations' times count from " + seconds(plan.begin_ns()));

@@ -39,6 +39,13 @@ struct TroublePlan {
   Lie lie = Lie::offset;
 };
 
+// `from` cannot connect to `to`.
+struct BlockPlan {
+  int from = 0;
+  int to = 0;
+  bool refuses = false;  // else there is no answer
+};
+
 struct SitePlan {
   std::string name;
   std::int64_t join_ns = 0;
@@ -46,6 +53,7 @@ struct SitePlan {
   std::int64_t up_bits_per_s = 0;
   std::int64_t down_bits_per_s = 0;
   int streams = 0;
+  bool listens = true;
 };
 
 struct SegmentPlan {  // of an all_reduce
@@ -80,6 +88,7 @@ struct WorldPlan {
   std::int64_t timeout_ns = 20 * second_ns;
   std::int64_t heartbeat_timeout_ns = 5 * second_ns;
   int strangers = 0;
+  std::vector<BlockPlan> blocks;
   std::vector<OperationPlan> operations;
   std::vector<TroublePlan> troubles;
 

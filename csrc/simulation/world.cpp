@@ -70,14 +70,18 @@ class Site final : public Actor {
 };
 
 void Site::join() {
-  const std::string address = address_of(site_, site_port);
-  auto listener = network_.listen(address);
-  ISTHMUS_CHECK(listener.ok());
+  const SitePlan& self = plan_.sites[static_cast<std::size_t>(site_)];
+  const std::string address = self.listens ? address_of(site_, site_port) : "";
+  std::unique_ptr<Listener> listener;
+  if (self.listens) {
+    auto made = network_.listen(address);
+    ISTHMUS_CHECK(made.ok());
+    listener = std::move(*made);
+  }
   EngineOptions options;
   options.coordinator = address_of(plan_.world(), coordinator_port);
   options.join.run = "world";
   options.join.sites = plan_.world();
-  const SitePlan& self = plan_.sites[static_cast<std::size_t>(site_)];
   options.join.self = {.site = self.name, .address = address, .streams = self.streams};
   options.join.codec_table = codecs::table_hash();
   options.join.ticket = mix(plan_.seed * 64 + static_cast<std::uint64_t>(site_) + 1);
@@ -92,8 +96,9 @@ void Site::join() {
     report_.joined.done = true;
     report_.joined.status = work->outcome().status;
     report_.joined.ended_ns = now_ns_;
+    if (work->outcome().status.ok()) report_.ways = engine_->stats().ways;
   });
-  engine_ = std::make_unique<Engine>(network_, std::move(*listener), std::move(options),
+  engine_ = std::make_unique<Engine>(network_, std::move(listener), std::move(options),
                                      std::move(joined), now_ns_);
 }
 
@@ -243,6 +248,7 @@ class Run {
         net_.set_path(site, peer, plan_.latency_ns[static_cast<std::size_t>(site * world + peer)],
                       plan_.jitter_ns, plan_.loss);
     }
+    for (const BlockPlan& block : plan_.blocks) net_.block(block.from, block.to, block.refuses);
   }
 
   bool absent(int site) const { return !report_.sites[static_cast<std::size_t>(site)].living; }

@@ -28,6 +28,7 @@ struct SiteReport {
   bool closed = false;
   std::int64_t closed_ns = 0;
   WorkReport joined;
+  std::vector<int> ways;          // by rank, once joined: Mesh::ways
   std::vector<WorkReport> works;  // by operation
 };
 

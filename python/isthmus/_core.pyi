@@ -82,6 +82,9 @@ class Session:
     @property
     def sites(self) -> list[str]:
         """Names by rank: sorted, so that sums have the same order in every run."""
+    @property
+    def relayed(self) -> list[tuple[int, int, int]]:
+        """(a, b, by): ranks of two sites, a < b, that are connected by way of a third."""
     def exchange(
         self,
         wire: Any,

@@ -1,0 +1,260 @@
+// Mesh's dialling: directly, on connections that the peer has offered, by way of third sites.
+//
+// Who says hello stays the same whichever way a connection came to be; so two sites that try at the
+// same time never end with one stream twice.
+#include <algorithm>
+
+#include "mesh/hello.hpp"
+#include "mesh/mesh.hpp"
+#include "mesh/messages.hpp"
+
+namespace isthmus {
+namespace {
+
+constexpr std::int64_t dial_for_ns = 10 * second_ns;
+constexpr std::int64_t all_ways_for_ns = 20 * second_ns;  // but no more of the join's time than
+constexpr std::int64_t of_the_join = 4;                   // three quarters
+// A connection that is lost in a firewall is tried again after 1 and 3 s.
+constexpr std::int64_t way_for_ns = 4 * second_ns;
+constexpr std::int64_t retry_after_ns = second_ns / 4;
+constexpr int anywhere = -1;
+constexpr std::int64_t offer_for_ns = 10 * second_ns;
+constexpr std::int64_t offer_again_ns = second_ns;
+constexpr std::ptrdiff_t max_offers = 64;  // to a peer at a time
+
+std::string quoted(const std::string& site) {
+  return "site \"" + site + "\"";
+}
+
+}  // namespace
+
+Status Mesh::plan_routes(std::int64_t now_ns, std::int64_t deadline_ns) {
+  const int world = static_cast<int>(roster_.members.size());
+  const std::int64_t quarter_ns = std::max((deadline_ns - now_ns) / of_the_join, retry_after_ns);
+  way_for_ns_ = std::min(way_for_ns, quarter_ns);
+  dial_until_ns_ = world == 2 ? std::min(deadline_ns, now_ns + dial_for_ns)
+                              : now_ns + std::min(all_ways_for_ns, 3 * quarter_ns);
+  routes_.resize(seats_.size());
+  next_offers_.assign(seats_.size(), now_ns + (member(rank_).address.empty() ? 0 : way_for_ns_));
+  for (int peer = 0; peer < world; ++peer) {
+    if (peer == rank_) continue;
+    const int low = std::min(peer, rank_), high = std::max(peer, rank_);
+    if (rank_ != (member(low).address.empty() && !member(high).address.empty() ? low : high))
+      continue;
+    Route& route = routes_[static_cast<std::size_t>(peer)];
+    route.since_ns = now_ns;
+    if (!member(peer).address.empty()) route.attempts.push_back({.way = direct_way});
+    for (int third = 0; third < world; ++third)
+      if (third != rank_ && third != peer && !member(third).address.empty())
+        route.attempts.push_back({.way = third});
+    if (route.attempts.empty())
+      return refused("neither " + quoted(member(low).site) + " nor " + quoted(member(high).site) +
+                         " can be dialled: let one of them listen, or a third site that both reach",
+                     peer);
+    const auto streams = static_cast<std::uint16_t>(streams_with(peer) + 1);
+    for (std::uint16_t i = 0; i < streams; ++i)
+      dials_.push_back({.peer = peer, .stream = i, .retry_ns = now_ns});
+  }
+  return {};
+}
+
+void Mesh::step_dial(Dial& dial, std::int64_t now_ns) {
+  if (dial.channel == nullptr && now_ns >= dial.retry_ns) open(dial, now_ns);
+  if (dial.channel != nullptr) {
+    if (auto s = greet(dial); !s.ok()) {
+      dial.last_error = s.text;
+      dial.channel.reset();
+      dial.said = Dial::Said::nothing;
+      dial.retry_ns = now_ns + retry_after_ns;
+    }
+  }
+  if (dial.channel == nullptr && !dial.greeted)
+    deadline_ns_ = std::min(deadline_ns_, dial.retry_ns);
+}
+
+void Mesh::open(Dial& dial, std::int64_t now_ns) {
+  const Route& route = routes_[static_cast<std::size_t>(dial.peer)];
+  const int way = route.attempts[route.at].way;
+  auto stream = network_.connect(member(way == direct_way ? dial.peer : way).address);
+  if (!stream.ok()) {
+    dial.last_error = stream.status().text;
+    dial.retry_ns = now_ns + retry_after_ns;
+    return;
+  }
+  dial.channel = std::make_unique<Channel>(std::move(*stream));
+  dial.way = way;
+  if (way == direct_way) return say_hello(dial, direct_way);
+  dial.channel->send(stamp(Kind::relay), wish_for(static_cast<std::uint16_t>(dial.peer)));
+  dial.said = Dial::Said::wish;
+}
+
+void Mesh::say_hello(Dial& dial, int way) {
+  dial.way = way;
+  dial.said = Dial::Said::hello;
+  const Hello hello{.to = static_cast<std::uint16_t>(dial.peer),
+                    .stream = dial.stream,
+                    .streams = static_cast<std::uint16_t>(streams_with(dial.peer)),
+                    .by = way == direct_way ? by_nobody : static_cast<std::uint16_t>(way)};
+  dial.channel->send(stamp(Kind::hello), to_payload(hello));
+}
+
+// Works on a connection; not ok: it is good for nothing.
+Status Mesh::greet(Dial& dial) {
+  while (true) {
+    if (auto s = dial.channel->flush(); !s.ok()) return s;
+    const bool asks = dial.said == Dial::Said::wish;
+    auto message = dial.channel->receive(asks ? max_join_bytes : 0);
+    if (!message.ok()) return message.status();
+    if (!message->has_value()) return {};
+    if (asks) {
+      if (auto s = hear_relay(dial, **message); !s.ok()) return s;
+      continue;
+    }
+    const Header& header = (*message)->header;
+    if (header.kind != Kind::welcome || header.run != roster_.run || header.source != dial.peer)
+      return wire_error("what answers there is another isthmus site");
+    const auto peer = static_cast<std::size_t>(dial.peer);
+    seats_[peer][dial.stream] = dial.channel->release();
+    if (dial.way != direct_way) ways_[peer] = dial.way;
+    dial.channel.reset();
+    dial.greeted = true;
+    return {};
+  }
+}
+
+// The third site has connected us with the peer, or says why not.
+Status Mesh::hear_relay(Dial& dial, const Message& message) {
+  if (message.header.run != roster_.run || message.header.source != dial.way)
+    return wire_error("what answers there is another isthmus site");
+  if (message.header.kind == Kind::welcome && message.payload.empty()) {
+    say_hello(dial, dial.way);
+    return {};
+  }
+  const auto why = decode_refusal(message.payload);
+  if (message.header.kind != Kind::refuse || !why.ok())
+    return wire_error("it does not answer as a relay");
+  routes_[static_cast<std::size_t>(dial.peer)].refused = true;
+  return refused(*why);
+}
+
+// Takes another way to a peer where this one brings nothing, and offers ourselves to a peer that
+// does not come. Not ok: there is no way.
+Status Mesh::step_route(int peer, std::int64_t now_ns) {
+  Route& route = routes_[static_cast<std::size_t>(peer)];
+  if (route.attempts.empty()) {
+    if (peer != rank_) make_offers(peer, now_ns);
+    return {};
+  }
+  const auto to_peer = [&](const Dial& dial) { return dial.peer == peer; };
+  if (std::ranges::none_of(dials_, to_peer)) return {};
+  const bool stands = meets(peer) || std::ranges::any_of(dials_, [&](const Dial& dial) {
+                        return to_peer(dial) && dial.said == Dial::Said::hello &&
+                               dial.channel->stream().connected();
+                      });
+  const std::int64_t until_ns = route.since_ns + (stands ? dial_for_ns : way_for_ns_);
+  const bool over = route.refused && !stands;
+  if (now_ns >= until_ns || over) {
+    take_next_way(peer, now_ns);
+    deadline_ns_ = now_ns;
+    return {};
+  }
+  if (route.all_tried && now_ns >= dial_until_ns_ && !stands) return unreachable(peer);
+  deadline_ns_ = std::min(deadline_ns_, until_ns);
+  if (now_ns < dial_until_ns_) deadline_ns_ = std::min(deadline_ns_, dial_until_ns_);
+  return {};
+}
+
+void Mesh::take_next_way(int peer, std::int64_t now_ns) {
+  Route& route = routes_[static_cast<std::size_t>(peer)];
+  for (Dial& dial : dials_) {
+    if (dial.peer != peer) continue;
+    route.attempts[route.at].error = std::exchange(dial.last_error, {});
+    dial.channel.reset();
+    dial.said = Dial::Said::nothing;
+    dial.retry_ns = now_ns;
+  }
+  route.refused = false;
+  route.since_ns = now_ns;
+  while (true) {
+    route.at = (route.at + 1) % route.attempts.size();
+    if (route.at == 0) {
+      route.all_tried = true;
+      return;
+    }
+    Attempt& next = route.attempts[route.at];
+    if (meets(next.way)) return;
+    next.error = "it is not connected with us either";
+  }
+}
+
+Status Mesh::unreachable(int peer) const {
+  const Member& there = member(peer);
+  const auto& attempts = routes_[static_cast<std::size_t>(peer)].attempts;
+  std::string text = quoted(member(rank_).site) + " cannot reach " + quoted(there.site) + " at " +
+                     (there.address.empty() ? "any address" : there.address);
+  for (const Attempt& attempt : attempts) {
+    if (attempt.way != direct_way)
+      text += ", nor by way of " + quoted(member(attempt.way).site);
+    text += " (" + (attempt.error.empty() ? "no answer" : attempt.error) + ")";
+  }
+  text += ": check advertise= at " + quoted(there.site) + " and that its port is open";
+  if (roster_.members.size() > 2) text += ", or let a third site be one that both can reach";
+  return refused(std::move(text), peer);
+}
+
+// A connection that leads to the peer, for us to say hello on.
+void Mesh::take_offer(Guest& guest) {
+  const int source = guest.word->header.source;
+  const auto dial = std::ranges::find_if(dials_, [&](const Dial& d) {
+    return d.peer == source && d.said != Dial::Said::hello;
+  });
+  const auto unheard = std::ranges::find_if(dials_, [&](const Dial& d) {
+    return d.peer == source && d.channel != nullptr && !d.channel->stream().connected();
+  });
+  const auto taker = dial != dials_.end() ? dial : unheard;
+  if (taker == dials_.end()) return;
+  taker->channel = std::make_unique<Channel>(std::move(guest.channel));
+  say_hello(*taker, direct_way);
+}
+
+// Where the peer says hello and has not come, perhaps because it cannot: connections for it to say
+// it on, to the peer itself and to third sites that may splice them with its own.
+void Mesh::make_offers(int peer, std::int64_t now_ns) {
+  const auto& seats = seats_[static_cast<std::size_t>(peer)];
+  const auto missing =
+      std::ranges::count_if(seats, [](const auto& stream) { return stream == nullptr; });
+  std::int64_t& next_ns = next_offers_[static_cast<std::size_t>(peer)];
+  if (missing == 0) {
+    std::erase_if(guests_, [&](const Guest& guest) { return guest.offered_to == peer; });
+    return;
+  }
+  if (now_ns >= next_ns) {
+    next_ns = now_ns + offer_again_ns;
+    auto made = offers_to(peer, anywhere);
+    for (int to = 0; to < static_cast<int>(seats_.size()); ++to) {
+      if (to == rank_ || member(to).address.empty() || (to != peer && !meets(to))) continue;
+      for (auto i = offers_to(peer, to); i < missing && made < max_offers; ++i, ++made)
+        make_offer(to, peer, now_ns);
+    }
+  }
+  deadline_ns_ = std::min(deadline_ns_, next_ns);
+}
+
+// How many wait for the peer's word, at that site or anywhere.
+std::ptrdiff_t Mesh::offers_to(int peer, int at) const {
+  return std::ranges::count_if(guests_, [&](const Guest& guest) {
+    return guest.offered_to == peer && (at == anywhere || guest.offered_at == at);
+  });
+}
+
+void Mesh::make_offer(int at, int peer, std::int64_t now_ns) {
+  auto stream = network_.connect(member(at).address);
+  if (!stream.ok()) return;
+  guests_.push_back({.channel = Channel(std::move(*stream)),
+                     .deadline_ns = now_ns + offer_for_ns,
+                     .offered_to = peer,
+                     .offered_at = at});
+  guests_.back().channel.send(stamp(Kind::offer), wish_for(static_cast<std::uint16_t>(peer)));
+}
+
+}  // namespace isthmus
