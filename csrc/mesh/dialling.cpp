@@ -74,7 +74,7 @@ void Mesh::step_dial(Dial& dial, std::int64_t now_ns) {
 
 void Mesh::open(Dial& dial, std::int64_t now_ns) {
   const Route& route = routes_[static_cast<std::size_t>(dial.peer)];
-  const int way = route.attempts[route.at].way;
+  const int way = way_taken(dial.peer).value_or(route.attempts[route.at].way);
   auto stream = network_.connect(member(way == direct_way ? dial.peer : way).address);
   if (!stream.ok()) {
     dial.last_error = stream.status().text;
@@ -86,6 +86,17 @@ void Mesh::open(Dial& dial, std::int64_t now_ns) {
   if (way == direct_way) return say_hello(dial, direct_way);
   dial.channel->send(stamp(Kind::relay), wish_for(static_cast<std::uint16_t>(dial.peer)));
   dial.said = Dial::Said::wish;
+}
+
+// The way of the first stream to a peer that stands, or only has to be welcomed: the others go the
+// same, so that what happens to one of them happens to all and is noticed.
+std::optional<int> Mesh::way_taken(int peer) const {
+  if (meets(peer)) return ways_[static_cast<std::size_t>(peer)];
+  const auto greets = std::ranges::find_if(dials_, [&](const Dial& dial) {
+    return dial.peer == peer && dial.said == Dial::Said::hello &&
+           dial.channel->stream().connected();
+  });
+  return greets == dials_.end() ? std::nullopt : std::optional(greets->way);
 }
 
 void Mesh::say_hello(Dial& dial, int way) {
@@ -127,6 +138,8 @@ Status Mesh::hear_relay(Dial& dial, const Message& message) {
   if (message.header.run != roster_.run || message.header.source != dial.way)
     return wire_error("what answers there is another isthmus site");
   if (message.header.kind == Kind::welcome && message.payload.empty()) {
+    if (way_taken(dial.peer).value_or(dial.way) != dial.way)
+      return refused("another stream has taken another way");
     say_hello(dial, dial.way);
     return {};
   }
@@ -147,10 +160,7 @@ Status Mesh::step_route(int peer, std::int64_t now_ns) {
   }
   const auto to_peer = [&](const Dial& dial) { return dial.peer == peer; };
   if (std::ranges::none_of(dials_, to_peer)) return {};
-  const bool stands = meets(peer) || std::ranges::any_of(dials_, [&](const Dial& dial) {
-                        return to_peer(dial) && dial.said == Dial::Said::hello &&
-                               dial.channel->stream().connected();
-                      });
+  const bool stands = way_taken(peer).has_value();
   const std::int64_t until_ns = route.since_ns + (stands ? dial_for_ns : way_for_ns_);
   const bool over = route.refused && !stands;
   if (now_ns >= until_ns || over) {
@@ -205,6 +215,7 @@ Status Mesh::unreachable(int peer) const {
 // A connection that leads to the peer, for us to say hello on.
 void Mesh::take_offer(Guest& guest) {
   const int source = guest.word->header.source;
+  if (way_taken(source).value_or(direct_way) != direct_way) return;
   const auto dial = std::ranges::find_if(dials_, [&](const Dial& d) {
     return d.peer == source && d.said != Dial::Said::hello;
   });

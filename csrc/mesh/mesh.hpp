@@ -90,6 +90,7 @@ class Mesh {
   Status plan_routes(std::int64_t now_ns, std::int64_t deadline_ns);
   void step_dial(Dial& dial, std::int64_t now_ns);
   void open(Dial& dial, std::int64_t now_ns);
+  std::optional<int> way_taken(int peer) const;
   void say_hello(Dial& dial, int way);
   Status greet(Dial& dial);
   Status hear_relay(Dial& dial, const Message& message);
