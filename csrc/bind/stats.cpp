@@ -57,7 +57,8 @@ py::dict to_dict(const EngineStats& stats, const Roster& roster) {
                   "encoded_bytes"_a = operations.encoded_bytes,
                   "flight_seconds"_a = seconds(operations.flight_ns),
                   "queued_seconds"_a = seconds(operations.queued_ns),
-                  "late_seconds"_a = seconds(operations.late_ns), "relayed_bytes"_a = stats.relayed_bytes, "links"_a = links);
+                  "late_seconds"_a = seconds(operations.late_ns),
+                  "relayed_bytes"_a = stats.relayed_bytes, "links"_a = links);
 }
 
 }  // namespace isthmus

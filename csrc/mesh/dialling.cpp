@@ -203,8 +203,7 @@ Status Mesh::unreachable(int peer) const {
   std::string text = quoted(member(rank_).site) + " cannot reach " + quoted(there.site) + " at " +
                      (there.address.empty() ? "any address" : there.address);
   for (const Attempt& attempt : attempts) {
-    if (attempt.way != direct_way)
-      text += ", nor by way of " + quoted(member(attempt.way).site);
+    if (attempt.way != direct_way) text += ", nor by way of " + quoted(member(attempt.way).site);
     text += " (" + (attempt.error.empty() ? "no answer" : attempt.error) + ")";
   }
   text += ": check advertise= at " + quoted(there.site) + " and that its port is open";
@@ -216,9 +215,8 @@ Status Mesh::unreachable(int peer) const {
 void Mesh::take_offer(Guest& guest) {
   const int source = guest.word->header.source;
   if (way_taken(source).value_or(direct_way) != direct_way) return;
-  const auto dial = std::ranges::find_if(dials_, [&](const Dial& d) {
-    return d.peer == source && d.said != Dial::Said::hello;
-  });
+  const auto dial = std::ranges::find_if(
+      dials_, [&](const Dial& d) { return d.peer == source && d.said != Dial::Said::hello; });
   const auto unheard = std::ranges::find_if(dials_, [&](const Dial& d) {
     return d.peer == source && d.channel != nullptr && !d.channel->stream().connected();
   });

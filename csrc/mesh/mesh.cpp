@@ -10,8 +10,8 @@ namespace {
 
 constexpr std::size_t max_guests = 512;
 constexpr std::int64_t hello_timeout_ns = 10 * second_ns;
-// A link's loss may be that of its relay, which is seen at about the same time: heartbeats come four
-// times within a timeout.
+// A link's loss may be that of its relay, which is seen at about the same time: heartbeats come
+// four times within a timeout.
 constexpr int verdicts_a_timeout = 2;
 
 // Few streams: sisters compete for one queue, and with BBR two of them between four sites took four

@@ -81,7 +81,7 @@ class Mesh {
   bool serve(Guest& guest, std::int64_t now_ns);  // false: done with it
   void take_word(Guest& guest, std::int64_t now_ns);
   void seat(Guest& guest);
-  bool meets(int peer) const;  // a stream with it stands
+  bool meets(int peer) const;        // a stream with it stands
   int streams_with(int peer) const;  // data streams
   Header stamp(Kind kind) const;
   const Member& member(int rank) const { return roster_.members[static_cast<std::size_t>(rank)]; }

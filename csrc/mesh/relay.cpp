@@ -43,12 +43,12 @@ void Relay::offer(Channel from, int source, int wanted, std::int64_t now_ns) {
 
 void Relay::step(std::int64_t now_ns) {
   deadline_ns_ = never_ns;
-  std::erase_if(offers_, [&](Offer& offer) {
-    return now_ns >= offer.deadline_ns || !offer.from.waits();
-  });
+  std::erase_if(offers_,
+                [&](Offer& offer) { return now_ns >= offer.deadline_ns || !offer.from.waits(); });
   for (Request& request : requests_) serve(request, now_ns);
   std::erase_if(requests_, [](const Request& request) { return request.over; });
-  for (const Request& request : requests_) deadline_ns_ = std::min(deadline_ns_, request.deadline_ns);
+  for (const Request& request : requests_)
+    deadline_ns_ = std::min(deadline_ns_, request.deadline_ns);
   for (const Offer& offer : offers_) deadline_ns_ = std::min(deadline_ns_, offer.deadline_ns);
   pass(now_ns);
 }

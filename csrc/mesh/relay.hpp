@@ -2,8 +2,8 @@
 // connections and never looks at what they carry.
 //
 // A site asks it for another one by rank, never by address: it dials nobody but the members of its
-// own roster. The one that is asked for may be dialled, or have offered a connection itself. What is
-// kept is bounded in number, bytes and time.
+// own roster. The one that is asked for may be dialled, or have offered a connection itself. What
+// is kept is bounded in number, bytes and time.
 #pragma once
 
 #include <vector>
@@ -24,8 +24,8 @@ class Relay {
   // `stamp`: run, generation and source of what it says. REQUIRES: `roster` outlives it.
   void start(const Roster& roster, Header stamp);
 
-  // A site has connected, and wishes for `wanted` or offers itself to it. REQUIRES: both are members
-  // of the roster, neither is this site, and they are two.
+  // A site has connected, and wishes for `wanted` or offers itself to it. REQUIRES: both are
+  // members of the roster, neither is this site, and they are two.
   void ask(Channel from, int source, int wanted, std::int64_t now_ns);
   void offer(Channel from, int source, int wanted, std::int64_t now_ns);
 

@@ -32,7 +32,8 @@ World::World(const SimSettings& s) : settings(s), random(s.seed) {
     h.up_bits_per_s = s.up_bits_per_s;
     h.down_bits_per_s = s.down_bits_per_s;
   }
-  paths_.assign(sites * sites, Path{.latency_ns = s.latency_ns, .jitter_ns = s.jitter_ns, .loss = s.loss});
+  paths_.assign(sites * sites,
+                Path{.latency_ns = s.latency_ns, .jitter_ns = s.jitter_ns, .loss = s.loss});
 }
 
 Path& World::path(int from, int to) {

@@ -37,7 +37,7 @@ struct EngineStats {
   std::uint64_t operations_kept = 0;  // done here, not yet at every site
   OperationStats operations{};
   std::vector<std::pair<std::string, LinkStats>> links{};
-  std::vector<int> ways{};                // by rank, as Mesh::ways
+  std::vector<int> ways{};          // by rank, as Mesh::ways
   std::uint64_t relayed_bytes = 0;  // carried between others
 };
 

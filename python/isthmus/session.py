@@ -10,7 +10,7 @@ import logging
 import os
 import warnings
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -56,6 +56,17 @@ class Session:
         )
         self._sites = tuple(self._native.sites)
         self._rank = self._native.rank
+        self._relayed = {
+            (self._sites[a], self._sites[b]): self._sites[by] for a, b, by in self._native.relayed
+        }
+        for (a, b), by in self._relayed.items():
+            _log.warning(
+                "sites %r and %r cannot connect to each other: by way of %r, whose network carries "
+                "what they exchange (docs/relay.md)",
+                a,
+                b,
+                by,
+            )
         self._links: Links | None = None
         self._native.set_pace(PAYLOAD_SHARE * settings.uplink_mbit * 1e6 / 8)
         if settings.measure:
@@ -85,6 +96,12 @@ class Session:
     @property
     def generation(self) -> int:
         return self._native.generation
+
+    @property
+    def relayed(self) -> Mapping[tuple[str, str], str]:
+        """Pairs of sites that cannot connect to each other, and by way of whom they do; the same
+        at every site."""
+        return self._relayed
 
     @property
     def links(self) -> Links | None:

@@ -33,10 +33,12 @@ class SessionStats(dict[str, Any]):
             f"an operation took {times[0]:.1f} ms; {times[1]:.1f} until it moved, {late:.1f} until "
             "all sites had begun it"
         )
+        if self["relayed_bytes"]:
+            lines.append(f"{quantity(self['relayed_bytes'])} carried between other sites")
         head = ["link", "sent", "received", "Mbit/s out", "in", "rtt ms", "least", "resent"]
         rows = [
             [
-                site,
+                f"{site} by way of {link['by_way_of']}" if link["by_way_of"] else site,
                 quantity(link["bytes_sent"]),
                 quantity(link["bytes_received"]),
                 f"{link['sent_mbit']:.0f}" if link["sent_mbit"] else "-",
