@@ -49,6 +49,7 @@ PYTHON_LAYER: Mapping[str, int] = {
     "stats": 1,
     "packing": 2,
     "links": 2,
+    "relays": 2,
     "measure": 3,
     "doors": 3,
     "work": 2,

@@ -23,6 +23,7 @@ from isthmus.codecs import Codec, parse
 from isthmus.errors import IsthmusError, Refused
 from isthmus.links import PAYLOAD_SHARE, Links, pace
 from isthmus.measure import measure
+from isthmus.relays import relayed_pairs, warn_of
 from isthmus.stats import SessionStats
 from isthmus.terms import Terms
 from isthmus.work import Completions
@@ -56,17 +57,8 @@ class Session:
         )
         self._sites = tuple(self._native.sites)
         self._rank = self._native.rank
-        self._relayed = {
-            (self._sites[a], self._sites[b]): self._sites[by] for a, b, by in self._native.relayed
-        }
-        for (a, b), by in self._relayed.items():
-            _log.warning(
-                "sites %r and %r cannot connect to each other: by way of %r, whose network carries "
-                "what they exchange (docs/relay.md)",
-                a,
-                b,
-                by,
-            )
+        self._relayed = relayed_pairs(self._native, self._sites)
+        warn_of(self._relayed)
         self._links: Links | None = None
         self._native.set_pace(PAYLOAD_SHARE * settings.uplink_mbit * 1e6 / 8)
         if settings.measure:
