@@ -183,8 +183,7 @@ def test_no_fault_at_any_moment_makes_a_relayed_world_hang_or_lie(kind: str) -> 
         assert not report["broken"], f"seed {seed}, {trouble}: {report['broken'][0]}"
 
 
-def test_a_site_that_has_no_part_any_more_carries_what_others_still_exchange() -> None:
-    """The relay is the root: it has sent all and closes, while its peers still pass on."""
+def test_sites_that_close_at_once_after_a_long_relayed_exchange_lose_nothing() -> None:
     report = _core.simulate(
         1,
         sites=3,
@@ -194,7 +193,7 @@ def test_a_site_that_has_no_part_any_more_carries_what_others_still_exchange() -
         close_after=0.0,
     )
     well(report)
-    assert report["seconds"] > 15, "longer than a site that closes waits for others"
+    assert ways(report)
 
 
 def test_a_relayed_world_runs_the_same_way_twice() -> None:
