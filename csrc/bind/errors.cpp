@@ -26,6 +26,13 @@ std::string_view name_of(Code code) {
   return "internal_error";
 }
 
+Code code_named(std::string_view name) {
+  for (const Code code :
+       {Code::timeout, Code::peer_lost, Code::refused, Code::wire_error, Code::cancelled})
+    if (name_of(code) == name) return code;
+  return Code::internal_error;
+}
+
 void raise(const Status& status, const std::string& peer) {
   const py::object site = peer.empty() ? py::object(py::none()) : py::object(py::str(peer));
   const py::object error =

@@ -12,5 +12,7 @@ namespace isthmus {
 [[noreturn]] void raise(const Status& status, const std::string& peer = "");
 
 std::string_view name_of(Code code);
+// The other way; a name that is not in the list is itself a mistake of ours.
+Code code_named(std::string_view name);
 
 }  // namespace isthmus

@@ -243,6 +243,13 @@ class BoundSession {
     session_->set_pace(bytes_per_s);
   }
 
+  void abort(const std::string& code, const std::string& text, int peer) {
+    if (auto s = session_->usable(); !s.ok()) raise(s);
+    if (peer < -1 || peer >= static_cast<int>(world_size()))
+      raise(refused("peer must be a rank of the session or -1, not " + std::to_string(peer)));
+    session_->abort({code_named(code), peer, text});
+  }
+
   void close() {
     {
       const py::gil_scoped_release release;
@@ -344,6 +351,7 @@ void register_session(py::module_& m) {
       .def("set_paths", &BoundSession::set_paths, "paths"_a)
       .def("set_pace", &BoundSession::set_pace, "bytes_per_s"_a)
       .def("stats", &BoundSession::stats)
+      .def("abort", &BoundSession::abort, py::kw_only(), "code"_a, "text"_a, "peer"_a)
       .def("close", &BoundSession::close);
 }
 

@@ -241,6 +241,11 @@ void Engine::fail(const Status& status, bool tell_others) {
   if (!joined_->done()) joined_->finish({.status = failed_});
 }
 
+void Engine::abort(const Status& why, std::int64_t now_ns) {
+  now_ns_ = now_ns;
+  if (phase_ == Phase::running) fail(why, true);
+}
+
 void Engine::close(std::int64_t now_ns) {
   if (phase_ == Phase::closing || phase_ == Phase::closed) return;
   const bool failed = !failed_.ok();

@@ -55,6 +55,9 @@ class Engine final : public Actor, private Traffic {
 
   // Operations are numbered by work->operation(), without gaps, in the same order at every site.
   void submit(std::shared_ptr<Work> work, Request request, std::int64_t now_ns);
+  // Ends the session at every site for a reason from outside, which all of them give: what is in
+  // flight and all later operations. Nothing happens where it has ended, or failed, already.
+  void abort(const Status& why, std::int64_t now_ns);
   // Ends what is in flight with Cancelled, sends what others still need, and says goodbye; then
   // closed().
   void close(std::int64_t now_ns);

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <future>
 #include <random>
 
@@ -198,6 +199,14 @@ EngineStats Session::stats() {
     reactor_->post([&] { promise.set_value(engine_->stats()); });
   }
   return future.get();
+}
+
+void Session::abort(Status why) {
+  constexpr std::size_t max_text = 2048;
+  why.text.resize(std::min(why.text.size(), max_text));
+  const std::lock_guard lock(mutex_);
+  if (closed_) return;
+  reactor_->post([this, why = std::move(why)] { engine_->abort(why, clock_.now_ns()); });
 }
 
 void Session::close() {

@@ -62,6 +62,8 @@ class Session {
   void set_pace(double bytes_per_s);
 
   EngineStats stats();
+  // REQUIRES: joined well. See Engine::abort.
+  void abort(Status why);
   void close();
   Status usable() const;
 

@@ -123,6 +123,9 @@ class Session:
         """All data together leaves no faster; payload bytes. 0: as fast as it can."""
     def stats(self) -> dict[str, Any]:
         """Since joining; docs/stats.md says what each number is."""
+    def abort(self, *, code: str, text: str, peer: int) -> None:
+        """End the session at every site for this reason, which every operation then gives. peer:
+        the rank that it is about, or -1."""
     def close(self) -> None: ...
 
 class Paths:

@@ -230,6 +230,18 @@ class Session:
         self._check_process()
         return SessionStats(self._native.stats(), self.site)
 
+    def abort(self, why: IsthmusError) -> None:
+        """End the session at every site: operations in flight and later ones raise `why` there.
+
+        A site that is itself the reason just leaves, and so does one that was cancelled: the others
+        have a better reason, or notice.
+        """
+        self._check_process()
+        if why.code == "cancelled" or why.peer == self.site:
+            return self.close()
+        peer = self._sites.index(why.peer) if why.peer in self._sites else -1
+        self._native.abort(code=why.code, text=str(why), peer=peer)
+
     def close(self) -> None:
         """Leave the run. Operations in flight end with Cancelled. Closing twice is fine."""
         self._check_process()

@@ -277,3 +277,27 @@ def test_the_coordinator_command_prints_where_it_is() -> None:
             process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
     assert hasattr(_core, "Coordinator")
+
+
+def test_an_abort_ends_the_session_at_every_site_for_the_same_reason() -> None:
+    with testing.sites(3) as sessions:
+        xs = [np.ones(4, np.float32) for _ in sessions]
+        # Site 1 has not begun it, so it cannot end well before the abort.
+        works = [sessions[rank].all_reduce(xs[rank]) for rank in (0, 2)]
+        sessions[1].abort(isthmus.PeerLost("the other rail lost it", "site02"))
+        for work in [*works, sessions[1].all_reduce(xs[1])]:
+            with pytest.raises(isthmus.PeerLost, match="the other rail lost it") as caught:
+                work.wait(20)
+            assert caught.value.peer == "site02"
+        for session in sessions:
+            with pytest.raises(isthmus.PeerLost, match="the other rail"):
+                session.all_reduce(np.ones(4, np.float32)).wait(20)
+
+
+def test_a_site_that_is_the_reason_of_an_abort_leaves() -> None:
+    with testing.sites(2) as sessions:
+        work = sessions[0].all_reduce(np.ones(4, np.float32))
+        sessions[1].abort(isthmus.PeerLost("my own rank is gone", "site01"))
+        with pytest.raises(isthmus.PeerLost, match="site01") as caught:
+            work.wait(20)
+        assert caught.value.peer == "site01"
