@@ -53,6 +53,7 @@ PYTHON_LAYER: Mapping[str, int] = {
     "measure": 3,
     "doors": 3,
     "work": 2,
+    "follower": 2,
     "session": 4,
     "stages": 5,
     "pipeline": 6,

@@ -7,13 +7,14 @@ import math
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from isthmus.errors import Refused
 
 max_sites = 64
 max_streams = 32
 max_codec_threads = 64
+max_rails = 16
 max_name = 64
 emulated_port = 29600  # of the rendezvous inside `isthmus wan`
 
@@ -46,6 +47,8 @@ class JoinSettings:
     congestion: str
     measure: bool  # the links, before anything else
     codec_threads: int
+    rails: int
+    rail: int  # of this gateway
     emulated: bool  # inside `isthmus wan`, whose links never leave the machine
 
 
@@ -180,6 +183,7 @@ def join_settings(
     congestion: str | None = None,
     measure: bool | None = None,
     codec_threads: int | None = None,
+    rails: int | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> JoinSettings:
     told = os.environ if environment is None else environment
@@ -212,9 +216,45 @@ def join_settings(
             "measure", measure, default=not is_private(rendezvous_address.host) and count > 1
         ),
         codec_threads=source.spare_threads() if threads is None else threads,
+        rails=rails_of_site(rails, environment),
+        rail=0,
         emulated=source.has("WAN_SITES"),
     )
     return settings
+
+
+def rails_of_site(rails: int | None, environment: Mapping[str, str] | None = None) -> int:
+    """How many ranks of the site are to be gateways."""
+    source = _Source(os.environ if environment is None else environment)
+    return source.integer("rails", rails, least=1, most=max_rails) or 1
+
+
+def on_rail(settings: JoinSettings, rail: int) -> JoinSettings:
+    """What the site's gateway of this rail joins with: a run and a port of its own, and its part
+    of the uplink. Refused: the port or the run's name does not fit."""
+    if settings.rails == 1:
+        return settings
+
+    def shifted(address: Address | None, what: str) -> Address | None:
+        if address is None or address.port == 0:
+            return address
+        if address.port + rail > 65535:
+            raise Refused(
+                f"{what} is {address}, and rail {rail} needs port {address.port} + {rail}"
+            )
+        return Address(address.host, address.port + rail)
+
+    # Rail 0 keeps the name, so that sites which differ in rails meet there and can say so.
+    run = settings.run if rail == 0 else f"{settings.run}.rail-{rail}"
+    return replace(
+        settings,
+        run=run,
+        rail=rail,
+        serve=settings.serve and rail == 0,
+        listen=shifted(settings.listen, "listen") or settings.listen,
+        advertise=shifted(settings.advertise, "advertise"),
+        uplink_mbit=settings.uplink_mbit / settings.rails,
+    )
 
 
 def rank_in_site(environment: Mapping[str, str] | None = None) -> int:

@@ -67,3 +67,12 @@ def make(code: str, text: str, peer: str | None = None) -> IsthmusError:
     if kind is None:
         return InternalError(f"{text} (unknown status code {code!r})", peer)
     return kind(text, peer)
+
+
+def typed(error: Exception) -> IsthmusError:
+    """The error itself if it is one of ours; otherwise one that was not foreseen."""
+    if isinstance(error, IsthmusError):
+        return error
+    made = InternalError(f"{type(error).__name__}: {error}")
+    made.__cause__ = error
+    return made

@@ -1,5 +1,6 @@
 """packing: which parameter travels in which way, and so what a bucket's wire is made of."""
 
+import bisect
 import fnmatch
 import json
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,7 @@ from isthmus.errors import Refused
 
 CodecRule = str | Codec | Mapping[str, str | Codec]
 FeedbackRule = bool | Feedback
+_whole_blocks = 4096  # elements: a number of whole blocks of every codec
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,17 @@ class Packing:
         """Where each segment's wire begins; last, where the last one ends."""
         return _core.segment_offsets(self.table)
 
+    def part(self, begin: int, end: int) -> "Packing":
+        """Of elements [begin, end) of the bucket."""
+        segments = []
+        at = 0
+        for segment in self.segments:
+            here = min(end, at + segment.elements) - max(begin, at)
+            if here > 0:
+                segments.append(Segment(segment.way, here))
+            at += segment.elements
+        return Packing(tuple(segments))
+
     @property
     def exact(self) -> bool:
         """Whether the wire is the elements as they are."""
@@ -121,3 +134,27 @@ def pack(parts: Sequence[tuple[Way, int]]) -> Packing:
             for way, run in groupby(filled, key=lambda part: part[0])
         )
     )
+
+
+def cut(packing: Packing, shards: int) -> tuple[int, ...]:
+    """Where to cut a bucket into so many shards: their edges, from 0 to its number of elements.
+
+    Shards are as even as whole blocks of the segments allow, so that one that is cut travels as the
+    same wire in pieces. What is too small for that is one shard, and the others are empty.
+    """
+    offers = [0]
+    for segment in packing.segments:
+        begin = offers[-1]
+        offers += range(begin + _whole_blocks, begin + segment.elements, _whole_blocks)
+        offers.append(begin + segment.elements)
+    total = offers[-1]
+    inner = [_nearest(offers, total * shard / shards) for shard in range(1, shards)]
+    return (0, *inner, total)
+
+
+def _nearest(offers: Sequence[int], ideal: float) -> int:
+    """Of two that are equally near, the later."""
+    above = bisect.bisect_left(offers, ideal)
+    if above == 0 or offers[above] - ideal <= ideal - offers[above - 1]:
+        return offers[above]
+    return offers[above - 1]

@@ -21,6 +21,7 @@ from isthmus import _core, config
 from isthmus.arrays import byte_view, float32_view
 from isthmus.codecs import Codec, parse
 from isthmus.errors import IsthmusError, Refused
+from isthmus.follower import Follower as Follower
 from isthmus.links import PAYLOAD_SHARE, Links, pace
 from isthmus.measure import measure
 from isthmus.relays import relayed_pairs, warn_of
@@ -61,7 +62,8 @@ class Session:
         warn_of(self._relayed)
         self._links: Links | None = None
         self._native.set_pace(PAYLOAD_SHARE * settings.uplink_mbit * 1e6 / 8)
-        if settings.measure:
+        # Rails measure together, when all are open: each then finds its part of what they share.
+        if settings.measure and settings.rails == 1:
             self.measure()
         self._completions = Completions(self._native)
         self.dither_key = int.from_bytes(os.urandom(8), "little")
@@ -121,6 +123,17 @@ class Session:
         found = 0.0 if links is None else pace(links, self._rank)
         self._native.set_pace(told or found)
         self._links = links
+
+    @property
+    def measures(self) -> bool:
+        """Whether the links are to be measured before anything else: by `join`, or with rails by
+        `register`."""
+        return self._settings.measure
+
+    @property
+    def rails(self) -> int:
+        """How many ranks of each site are gateways, each with a session like this one."""
+        return self._settings.rails
 
     @property
     def timeout(self) -> float:
@@ -287,45 +300,6 @@ class Session:
         return f"<isthmus.Session {self.site!r}, rank {self.rank} of {self.world_size}{state}>"
 
 
-class Follower:
-    """What `join` gives to a rank that is not its site's gateway. Holds no connection.
-
-    `register` fills in the site's name and rank; the WAN operations belong to the gateway.
-    """
-
-    def __init__(self) -> None:
-        self.site: str | None = None
-        self.sites: tuple[str, ...] = ()
-        self.rank: int | None = None
-        self.timeout: float | None = None
-
-    @property
-    def world_size(self) -> int:
-        return len(self.sites)
-
-    def close(self) -> None:
-        """Nothing to leave."""
-
-    def __getattr__(self, name: str) -> Any:
-        if name in ("all_reduce", "broadcast", "all_gather", "barrier", "stats", "generation"):
-            raise Refused(f"this rank has no WAN connections: {name} is for rank 0 of the site")
-        raise AttributeError(f"'Follower' object has no attribute {name!r}")
-
-    def __enter__(self) -> "Follower":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def __repr__(self) -> str:
-        return f"<isthmus.Follower of site {self.site!r}>"
-
-
 def join(
     rendezvous: str | None = None,
     site: str | None = None,
@@ -342,6 +316,7 @@ def join(
     congestion: str | None = None,
     measure: bool | None = None,
     codec_threads: int | None = None,
+    rails: int | None = None,
 ) -> Session | Follower:
     """Join the run and wait for all its sites; at ranks other than the site's rank 0, a Follower.
 
@@ -355,31 +330,43 @@ def join(
     on the loopback. uplink_mbit: what this site's uplink carries, in Mbit/s, where that is known
     better. congestion: TCP's congestion control ("bbr"); a kernel that lacks it keeps its own.
     codec_threads: threads that decode, add and encode beside the session's own; by default as many
-    as this machine's cores allow, at most 4, and none on two cores.
+    as this machine's cores allow, at most 4, and none on two cores. rails: how many ranks of the
+    site are gateways (1), the same at every rank of every site; the gateway of rail r, the site's
+    rank r, listens at the port of `listen` + r, and carries a part of each gradient bucket; links
+    are then measured by `register` (docs/rails.md).
 
     Whatever is None comes from ISTHMUS_RENDEZVOUS, ISTHMUS_SITE and so on.
     Raises Refused, Timeout (it names the sites that came), PeerLost or WireError.
     """
-    if config.rank_in_site() != 0:
-        return Follower()
-    return Session(
-        config.join_settings(
-            rendezvous=rendezvous,
-            site=site,
-            sites=sites,
-            run=run,
-            serve=serve,
-            listen=listen,
-            advertise=advertise,
-            streams=streams,
-            timeout=timeout,
-            heartbeat=heartbeat,
-            uplink_mbit=uplink_mbit,
-            congestion=congestion,
-            measure=measure,
-            codec_threads=codec_threads,
-        )
+    rank, count = config.rank_in_site(), config.rails_of_site(rails)
+    if rank >= count:
+        return Follower(count)
+    settings = config.join_settings(
+        rendezvous=rendezvous,
+        site=site,
+        sites=sites,
+        run=run,
+        serve=serve,
+        listen=listen,
+        advertise=advertise,
+        streams=streams,
+        timeout=timeout,
+        heartbeat=heartbeat,
+        uplink_mbit=uplink_mbit,
+        congestion=congestion,
+        measure=measure,
+        codec_threads=codec_threads,
+        rails=count,
     )
+    return member(settings, rank)
+
+
+def member(settings: config.JoinSettings, rank: int) -> Session | Follower:
+    """What these settings make of a rank of the site."""
+    if rank >= settings.rails:
+        return Follower(settings.rails)
+    own = config.on_rail(settings, rank)
+    return Session(own) if rank == 0 else Follower(settings.rails, own)
 
 
 _open_sessions: "weakref.WeakSet[Session]" = weakref.WeakSet()
@@ -405,6 +392,6 @@ def _warn_if_exposed(settings: config.JoinSettings) -> None:
             warnings.warn(
                 f"isthmus: traffic with {address} is NOT encrypted and peers are NOT "
                 "authenticated; run it inside a VPN such as WireGuard",
-                stacklevel=4,
+                stacklevel=5,  # of join
             )
             return

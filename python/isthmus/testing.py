@@ -17,7 +17,7 @@ from multiprocessing.context import ForkServerContext, ForkServerProcess
 from typing import Any
 
 from isthmus import _core, config
-from isthmus.session import Follower, Session
+from isthmus.session import Follower, Session, member
 
 
 def settings(
@@ -28,6 +28,7 @@ def settings(
     timeout: float = 30.0,
     heartbeat: float = 5.0,
     codec_threads: int = 0,
+    rails: int = 1,
 ) -> config.JoinSettings:
     """Of one site on loopback; reads no environment variables."""
     return config.join_settings(
@@ -38,6 +39,7 @@ def settings(
         timeout=timeout,
         heartbeat=heartbeat,
         codec_threads=codec_threads,
+        rails=rails,
         environment={},
     )
 
@@ -98,6 +100,7 @@ class _Join:
     rendezvous: str
     timeout: float
     heartbeat: float
+    rails: int
 
 
 class SiteFailed(AssertionError):
@@ -112,6 +115,7 @@ def run_sites(
     joined: bool = True,
     timeout: float = 30.0,
     heartbeat: float = 5.0,
+    rails: int | Sequence[int] = 1,
     patience: float = 240.0,
     expect_death: bool = False,
     preload: Sequence[str] = (),
@@ -120,20 +124,24 @@ def run_sites(
 
     sites: ranks of each site. session: a Session at rank 0 of a site, a Follower elsewhere; None
     everywhere if not `joined`. fn must be importable, and its result must pickle.
-    timeout, heartbeat: as of join. patience: seconds to wait for an answer.
+    timeout, heartbeat, rails: as of join; rails may be given for each site, to let them differ.
+    patience: seconds to wait for an answer.
     expect_death: a process may end without a result (None then) instead of failing the call.
     preload: modules that fn needs, imported once for all processes.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["torch._dynamo", "isthmus.hook", *preload])
     keeper = _core.Coordinator(listen="127.0.0.1:0") if joined else None
+    each = [rails] * len(sites) if isinstance(rails, int) else rails
     with tempfile.TemporaryDirectory() as folder:
         ends: dict[Connection, tuple[int, int]] = {}
         processes: list[ForkServerProcess] = []
         for number, (name, ranks) in enumerate(zip(site_names(len(sites)), sites, strict=True)):
             for rank in range(ranks):
                 place = Place(name, rank, ranks, sum(sites[:number]), sum(sites))
-                join = keeper and _Join(len(sites), keeper.address, timeout, heartbeat)
+                join = keeper and _Join(
+                    len(sites), keeper.address, timeout, heartbeat, each[number]
+                )
                 ours = _start(context, processes, (fn, place, arguments, join, folder))
                 ends[ours] = (number, rank)
         try:
@@ -210,17 +218,15 @@ def _run_one(
             world_size=place.ranks,
         )
         if join is not None:
-            session = Follower()
-            if place.rank == 0:
-                session = Session(
-                    settings(
-                        place.site,
-                        join.sites,
-                        join.rendezvous,
-                        timeout=join.timeout,
-                        heartbeat=join.heartbeat,
-                    )
-                )
+            ours = settings(
+                place.site,
+                join.sites,
+                join.rendezvous,
+                timeout=join.timeout,
+                heartbeat=join.heartbeat,
+                rails=join.rails,
+            )
+            session = member(ours, place.rank)
         result = fn(session, place, *arguments)
         end.send((None, result))
     except BaseException:

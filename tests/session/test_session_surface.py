@@ -301,3 +301,24 @@ def test_a_site_that_is_the_reason_of_an_abort_leaves() -> None:
         with pytest.raises(isthmus.PeerLost, match="site01") as caught:
             work.wait(20)
         assert caught.value.peer == "site01"
+
+
+def test_join_gives_a_gateway_of_another_rail_its_own_settings_and_no_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "any")
+    # Nothing is there to be joined: only `register` joins a rail.
+    join = {"rendezvous": "127.0.0.1:1", "site": "aws", "sites": 2, "listen": "127.0.0.1:29601"}
+    followers = []
+    for rank in (1, 2):
+        monkeypatch.setenv("RANK", str(rank))
+        followers.append(isthmus.join(**join, rails=2))  # type: ignore[arg-type]
+    second, third = followers
+    assert isinstance(second, isthmus.Follower) and isinstance(third, isthmus.Follower)
+    assert second.gateway is not None and third.gateway is None
+    assert (second.gateway.rail, second.gateway.run) == (1, "default.rail-1")
+    assert str(second.gateway.listen) == "127.0.0.1:29602"
+    assert (second.rails, third.rails) == (2, 2)
+    with pytest.raises(isthmus.Refused, match="rank 0 of the site"):
+        second.all_reduce(np.zeros(1, np.float32))
+    second.close()

@@ -6,7 +6,14 @@ import sys
 
 import pytest
 from isthmus import errors
-from isthmus.config import Address, join_settings, parse_address, spare_threads
+from isthmus.config import (
+    Address,
+    join_settings,
+    on_rail,
+    parse_address,
+    rails_of_site,
+    spare_threads,
+)
 from isthmus.errors import Refused
 
 _good = {"ISTHMUS_RENDEZVOUS": "10.0.0.1:29600", "ISTHMUS_SITE": "aws", "ISTHMUS_SITES": "3"}
@@ -20,6 +27,7 @@ def test_variables_alone_are_enough_and_the_rest_has_defaults() -> None:
     assert settings.listen == Address("0.0.0.0", 0)
     assert (settings.streams, settings.timeout, settings.heartbeat) == (0, 60.0, 5.0)
     assert (settings.uplink_mbit, settings.congestion) == (0.0, "bbr")
+    assert (settings.rails, settings.rail) == (1, 0)
 
 
 def test_every_variable_is_read() -> None:
@@ -34,12 +42,14 @@ def test_every_variable_is_read() -> None:
         "ISTHMUS_UPLINK_MBIT": "200",
         "ISTHMUS_CONGESTION": "cubic",
         "ISTHMUS_CODEC_THREADS": "3",
+        "ISTHMUS_RAILS": "3",
     }
     settings = join_settings(environment={**_good, **rest})
     assert (settings.run, settings.serve, settings.streams) == ("night", True, 4)
     assert (settings.timeout, settings.heartbeat) == (12.5, 2.0)
     assert (settings.uplink_mbit, settings.congestion) == (200.0, "cubic")
     assert settings.codec_threads == 3
+    assert settings.rails == 3
     assert str(settings.listen) == "0.0.0.0:0"
     assert str(settings.advertise) == "[fd00::1]:29700"
 
@@ -101,6 +111,7 @@ def test_what_is_missing_is_named_with_both_ways_to_give_it(name: str) -> None:
         ("ISTHMUS_UPLINK_MBIT", "0", "Mbit/s, a number above 0"),
         ("ISTHMUS_CONGESTION", "b\nr", "printable bytes"),
         ("ISTHMUS_SERVE", "perhaps", "1 or 0"),
+        ("ISTHMUS_RAILS", "17", "a whole number from 1 to 16"),
         ("ISTHMUS_SITE", "a" * 65, "at most 64"),
     ],
 )
@@ -121,6 +132,43 @@ def test_a_bad_argument_is_named_as_an_argument() -> None:
 def test_sites_that_meet_on_the_loopback_listen_there_alone() -> None:
     settings = join_settings(environment=_good | {"ISTHMUS_RENDEZVOUS": "127.0.0.1:29600"})
     assert settings.listen == Address("127.0.0.1", 0)
+
+
+def test_a_rail_has_a_run_and_ports_of_its_own_and_its_part_of_the_uplink() -> None:
+    ports = {"ISTHMUS_LISTEN": "0.0.0.0:29601", "ISTHMUS_ADVERTISE": "10.8.0.2:29701"}
+    more = {"ISTHMUS_SERVE": "1", "ISTHMUS_UPLINK_MBIT": "300"}
+    settings = join_settings(rails=3, environment={**_good, **ports, **more})
+    first, last = on_rail(settings, 0), on_rail(settings, 2)
+    assert (first.run, first.rail, first.serve, str(first.listen)) == (
+        "default",
+        0,
+        True,
+        "0.0.0.0:29601",
+    )
+    assert (last.run, last.rail, last.serve) == ("default.rail-2", 2, False)
+    assert (str(last.listen), str(last.advertise)) == ("0.0.0.0:29603", "10.8.0.2:29703")
+    assert first.uplink_mbit == last.uplink_mbit == 100
+    alone = join_settings(environment={**_good, **ports})
+    assert on_rail(alone, 0) == alone
+
+
+def test_a_rail_listens_at_any_port_where_rail_0_does() -> None:
+    settings = on_rail(join_settings(rails=2, environment=_good), 1)
+    assert (settings.listen, settings.advertise) == (Address("0.0.0.0", 0), None)
+
+
+def test_a_rail_without_a_port_is_refused() -> None:
+    settings = join_settings(rails=2, listen="0.0.0.0:65535", environment=_good)
+    with pytest.raises(
+        Refused, match=r"listen is 0\.0\.0\.0:65535, and rail 1 needs port 65535 \+ 1"
+    ):
+        on_rail(settings, 1)
+
+
+def test_rails_are_known_where_nothing_else_is() -> None:
+    assert rails_of_site(None, {}) == 1
+    assert rails_of_site(None, {"ISTHMUS_RAILS": "2"}) == 2
+    assert rails_of_site(4, {"ISTHMUS_RAILS": "2"}) == 4
 
 
 def test_port_0_is_for_listening() -> None:

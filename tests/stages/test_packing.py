@@ -1,10 +1,12 @@
 """Codecs as users name them, rules by parameter, and the segments that come of both. No network."""
 
+from itertools import pairwise
+
 import pytest
 from isthmus import _core, codecs
 from isthmus.codecs import F32, Bf16, Feedback, Int2, Int4, Int8, Sign, TopK, parse
 from isthmus.errors import Refused
-from isthmus.packing import Rules, Way, pack
+from isthmus.packing import Rules, Way, cut, pack
 
 
 def test_every_name_of_the_table_is_a_codec_and_says_itself() -> None:
@@ -95,3 +97,41 @@ def test_neighbours_that_travel_alike_are_one_segment() -> None:
     assert packing.table == [("int4", "int8", 30), ("bf16", "bf16", 3), ("int4", "int8", 5)]
     assert packing.elements == 38
     assert packing.offsets == _core.segment_offsets(packing.table)
+
+
+_matrix, _vector = Way(Int4(), Feedback()), Way(Bf16())
+
+
+def test_a_bucket_is_cut_in_even_shards_at_whole_blocks() -> None:
+    packing = pack([(_vector, 700), (_matrix, 100_000), (_vector, 300)])
+    for shards in (1, 2, 3, 7, 16):
+        edges = cut(packing, shards)
+        assert len(edges) == shards + 1 and (edges[0], edges[-1]) == (0, 101_000)
+        assert all((edge - 700) % 4096 == 0 for edge in edges[1:-1])
+        sizes = [end - begin for begin, end in pairwise(edges)]
+        assert max(sizes) - min(sizes) <= 2 * 4096
+
+
+def test_what_is_too_small_for_a_cut_is_one_shard() -> None:
+    for elements in (1, 100, 4096):
+        for shards in (2, 3, 5):
+            sizes = [e - b for b, e in pairwise(cut(pack([(_matrix, elements)]), shards))]
+            assert sorted(sizes) == [0] * (shards - 1) + [elements]
+    assert cut(pack([]), 3) == (0, 0, 0, 0)
+
+
+def test_the_parts_of_a_packing_are_its_segments_again() -> None:
+    packing = pack([(_vector, 10), (_matrix, 9000), (_vector, 5)])
+    edges = cut(packing, 3)
+    parts = [packing.part(begin, end) for begin, end in pairwise(edges)]
+    assert [part.elements for part in parts] == [e - b for b, e in pairwise(edges)]
+    again = [(segment.way, segment.elements) for part in parts for segment in part.segments]
+    assert pack(again) == packing
+    assert packing.part(7, 7).segments == ()
+    assert packing.part(0, packing.elements) == packing
+
+
+def test_a_cut_falls_on_whole_blocks_of_every_codec() -> None:
+    for row in _core.codec_table():
+        way = Way(parse(row["name"]))
+        assert all(edge % row["block"] == 0 for edge in cut(pack([(way, 40_960)]), 4))

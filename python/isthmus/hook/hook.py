@@ -18,6 +18,7 @@ from isthmus.hook.lane import Lane
 from isthmus.hook.layout import Layout
 from isthmus.hook.meter import Meter
 from isthmus.hook.residuals import Residuals
+from isthmus.hook.shards import Shards
 from isthmus.hook.site import Site
 from isthmus.hook.usage import Usage
 from isthmus.packing import Rules
@@ -27,7 +28,7 @@ from isthmus.spans import Spans
 from isthmus.stats import HookStats
 
 _log = logging.getLogger("isthmus")
-_state_version = 3
+_state_version = 4
 no_sparse = (
     "sparse gradients cannot cross sites: build the embedding with sparse=False, "
     "or leave it out of DDP"
@@ -62,10 +63,13 @@ class Hook:
         self._spans = Spans()
         self._before = (0, 0)  # steps and buckets of the runs that this one continues
         pipeline = None if session is None else Pipeline(session, weight, spans=self._spans)
-        self._residuals = None if session is None else Residuals(layout, layout.ways_by(rules))
+        ways = layout.ways_by(rules)
+        shards = Shards(layout, ways, site.rails)
+        self._residuals = Residuals(layout, ways, shards, rank=site.rank, ranks=site.size)
         self._lane = Lane(
             site,
             pipeline,
+            shards,
             self._residuals,
             self._meter,
             self._spans,
@@ -88,7 +92,7 @@ class Hook:
     def stats(self) -> HookStats:
         """A dictionary that prints as a table; docs/stats.md explains it.
 
-        session: the gateway's session.stats(), empty at the site's other ranks.
+        session: session.stats() of this gateway's rail, empty at ranks that are no gateways.
         """
         exchange, waiting = self._meter.seconds()
         session: dict[str, Any] = {} if self._session is None else self._session.stats()
@@ -134,15 +138,17 @@ class Hook:
     def state_dict(self) -> dict[str, Any]:
         """For a checkpoint, between steps: numbers, texts, and tensors by parameter name.
 
-        `residuals` and `site` are a gateway's own, so keep the state of every site's rank 0; the
+        `residuals` are those that this rank keeps, so keep the state of every gateway: of every
+        site's rank 0, and with rails of ranks 1, 2 … too. `site` and `rank` say whose it is; the
         rest is the same at every rank of every site. With delay=1 this waits for the exchange under
         way, and `pending` is the mean that the next step brings.
         """
         self._settle()
         return self._counts() | {
             "pending": None if self._delay is None else self._delay.state(),
-            "site": "" if self._session is None else self._session.site,
-            "residuals": {} if self._residuals is None else self._residuals.state(),
+            "site": self._site.name,
+            "rank": self._site.rank,
+            "residuals": self._residuals.state(),
         }
 
     def _counts(self) -> dict[str, Any]:
@@ -158,12 +164,13 @@ class Hook:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from a checkpoint, between steps; Refused if it is of another model or codec.
 
-        Residuals of another site are left out, with a warning: what it still owes to the sum is not
-        this site's.
+        Residuals of another rank or site are left out, and a gateway warns: what that still owes to
+        the sum is not this one's. The number of rails may have changed.
         """
         mine = self._counts()
         self._settle()
-        names = {*mine, "site", "residuals", "pending"}
+        state = _with_rank(state)
+        names = {*mine, "site", "rank", "residuals", "pending"}
         if set(state) != names:
             raise Refused(f"not a hook's state: it has {sorted(state)}, expected {sorted(names)}")
         for key in ("version", "codec", "layout", "delay"):
@@ -171,16 +178,17 @@ class Hook:
                 raise Refused(
                     f"the checkpoint's {key} is {state[key]!r}, this hook's is {mine[key]!r}"
                 )
-        if self._residuals is not None and self._session is not None:
-            if state["site"] == self._session.site:
-                self._residuals.load(state["residuals"])
-            elif state["residuals"]:
-                _log.warning(
-                    "site %r: the checkpoint's residuals are of site %r and are left out; save and "
-                    "load the hook's state at every site",
-                    self._session.site,
-                    state["site"],
-                )
+        if (state["site"], state["rank"]) == (self._site.name, self._site.rank):
+            self._residuals.load(state["residuals"])
+        elif state["residuals"] and self._site.is_gateway:
+            _log.warning(
+                "site %r, rank %d: the checkpoint's residuals are of site %r, rank %d and are left "
+                "out; save and load the hook's state at every gateway",
+                self._site.name,
+                self._site.rank,
+                state["site"],
+                state["rank"],
+            )
         if self._delay is not None:
             self._delay.load(state["pending"])
         self._before = (
@@ -263,3 +271,10 @@ class Hook:
             for group in optimizer.param_groups
             for parameter in group["params"]
         )
+
+
+def _with_rank(state: dict[str, Any]) -> dict[str, Any]:
+    """Version 3 had one gateway a site, its rank 0, and so did not say whose residuals it has."""
+    if state.get("version") != 3 or "rank" in state:
+        return state
+    return {**state, "version": _state_version, "rank": 0}

@@ -1,14 +1,24 @@
 """lane: gradients out of the site, across, and back, in the order they were handed over.
 
-reduce in the site > pipeline at the gateway > a word (well, or the error) > broadcast in the site.
+A bucket is cut in a shard for each rail, and each shard goes its own way:
+
+reduce in the site > pipeline at the rail's gateway > a word (well, or the error) > broadcast.
+
+A gateway has a thread that sends its shards across. For each rail, every rank has a thread that
+gives or hears the words, so that no rail's failure is heard late behind a slow rail. Broadcasts
+begin in one order at all ranks, by bucket and rail, in one thread; where there is one rail, that is
+the words'. The next bucket's shards cross meanwhile.
 
 Every future is completed, whatever happens: an incomplete one would block backward for ever. The
-first failure is kept in `failure`, and whoever lets the training go on must look there.
+first failure, by bucket and rail, is kept in `failure`, and whoever lets the training go on must
+look there.
 """
 
 import contextlib
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from queue import SimpleQueue
 
 import torch
@@ -16,11 +26,12 @@ import torch.distributed as dist
 from torch.futures import Future
 
 from isthmus.arrays import stage
-from isthmus.errors import InternalError, IsthmusError, PeerLost
+from isthmus.errors import InternalError, IsthmusError, PeerLost, typed
 from isthmus.hook.layout import Contents
 from isthmus.hook.meter import Meter
 from isthmus.hook.residuals import Residuals
-from isthmus.hook.site import Site
+from isthmus.hook.shards import Shards
+from isthmus.hook.site import Site, Word
 from isthmus.hook.steps import Step, Steps
 from isthmus.packing import EXACT, pack
 from isthmus.pipeline import Crossing, Pipeline
@@ -31,6 +42,18 @@ _exit_seconds = 10.0
 
 
 @dataclass
+class _Shard:
+    """A bucket's part on one rail; never empty."""
+
+    rail: int
+    flat: torch.Tensor  # float32
+    reducing: dist.Work | None = None
+    crossing: Crossing | None = None
+    error: IsthmusError | None = None
+    word: Word | None = None  # the gateway's last; None: not yet
+
+
+@dataclass
 class _Item:
     gradient: torch.Tensor  # what DDP reads when the future is done
     flat: torch.Tensor  # the same in float32; often the same memory
@@ -38,31 +61,34 @@ class _Item:
     step: Step | None  # None: not a gradient, and passed exactly
     place: int  # in the step
     future: "Future[torch.Tensor]"
-    reducing: dist.Work | None = None
+    shards: list[_Shard]
     computed: torch.cuda.Event | None = None
-    crossing: Crossing | None = None
-    finite: bool = False
-    error: IsthmusError | None = None
+
+
+_Queue = SimpleQueue[tuple[_Item, _Shard] | None]
 
 
 class Lane:
-    """One per hook. `pipeline` and `residuals` are the gateway's; None at other ranks."""
+    """One per hook. `pipeline` is a gateway's; None at other ranks."""
 
     def __init__(
         self,
         site: Site,
         pipeline: Pipeline | None,
-        residuals: Residuals | None,
+        shards: Shards,
+        residuals: Residuals,
         meter: Meter,
         spans: Spans,
         device: torch.device,
         *,
         apart: bool,
     ) -> None:
-        """apart: steps may overlap, and who hands over a bucket never waits for one before it."""
+        """apart: steps may overlap. Who hands over a bucket waits then only for the step before,
+        and only where residuals may have to change their rail."""
         self.failure: IsthmusError | None = None
+        self._shards = shards
         self._residuals = residuals
-        self._steps = Steps(self._end_step)
+        self._steps = Steps(lambda well: residuals.end_step(well=well))
         self._site = site
         self._pipeline = pipeline
         self._meter = meter
@@ -71,24 +97,34 @@ class Lane:
         self._side: torch.cuda.Stream | None = None
         if device.type == "cuda":
             self._side = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        self._halted: IsthmusError | None = None  # the first failure that this rank came to know
         self._site_broken = False
         self._closed = False
-        self._reducing: SimpleQueue[_Item | None] = SimpleQueue()
-        self._crossing: SimpleQueue[_Item | None] = SimpleQueue()
+        self._sending: _Queue = SimpleQueue()
+        self._speaking: list[_Queue] = [SimpleQueue() for _ in range(site.rails)]
+        self._spoken: list[_Queue] = [SimpleQueue() for _ in range(site.rails)]
+        self._spreading: SimpleQueue[_Item | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
         # One rank and host memory: nothing to wait for, so the backward thread sends by itself.
         if site.size > 1 or self._side is not None or apart:
-            jobs = [self._send_all, self._return_all] if pipeline else [self._follow_all]
-            for job in jobs:
-                # Daemons only so that a forgotten close() reaches the exit handlers, which join.
-                thread = threading.Thread(target=job, name="isthmus-lane", daemon=True)
-                thread.start()
-                self._threads.append(thread)
+            self._start()
+
+    def _start(self) -> None:
+        rails = range(self._site.rails)
+        jobs: list[Callable[[], None]] = [partial(self._speak_all, rail) for rail in rails]
+        if self._pipeline is not None:
+            jobs.append(self._send_all)
+        if self._site.rails > 1:
+            jobs.append(self._spread_all)
+        for job in jobs:
+            # Daemons only so that a forgotten close() reaches the exit handlers, which join.
+            thread = threading.Thread(target=job, name="isthmus-lane", daemon=True)
+            thread.start()
+            self._threads.append(thread)
 
     def fail(self, error: Exception) -> None:
         if self.failure is None:
-            kept = error if isinstance(error, IsthmusError) else _unforeseen(error)
-            self.failure = kept
+            self.failure = typed(error)
 
     def submit(
         self, gradient: torch.Tensor, contents: Contents, *, is_last: bool
@@ -108,58 +144,95 @@ class Lane:
         self, gradient: torch.Tensor, contents: Contents, step: Step | None, place: int
     ) -> "Future[torch.Tensor]":
         future: Future[torch.Tensor] = Future(devices=[self._device] if self._side else None)
-        item = _Item(gradient, gradient, contents, step, place, future)
-        if self._threads:
-            item.flat = gradient.to(torch.float32)
-            if self._site.size > 1 and not self._site_broken:
-                with self._spans.of("reduce"):
-                    item.reducing = self._site.start_reduce(item.flat)
-            if self._side is not None:
-                item.flat.record_stream(self._side)
-                item.computed = torch.cuda.Event()  # type: ignore[no-untyped-call]
-                item.computed.record()
-            self._reducing.put(item)
+        flat = gradient.to(torch.float32) if self._threads else gradient
+        item = _Item(gradient, flat, contents, step, place, future, self._cut(flat, contents, step))
+        if not item.shards:
+            self._complete(item, None)
             return future
+        if self._threads:
+            self._hand_over(item)
+            return future
+        (shard,) = item.shards
         try:
-            self._begin(item).work.when_done(lambda work: self._arrive(item))
+            self._begin(item, shard).work.when_done(lambda work: self._arrive(item, shard))
         except Exception as error:
             self._complete(item, error)
         return future
 
+    def _cut(self, flat: torch.Tensor, contents: Contents, step: Step | None) -> list[_Shard]:
+        of = self._shards
+        cut = of.of_exact(flat.numel()) if step is None else of.of(contents)
+        bounds = [cut.bounds(rail) for rail in range(self._site.rails)]
+        return [_Shard(rail, flat[b:e]) for rail, (b, e) in enumerate(bounds) if b < e]
+
+    def _hand_over(self, item: _Item) -> None:
+        """To the threads, with the sums within the site begun."""
+        if item.step is not None:
+            self._send_strays(item, item.step)
+        if self._site.size > 1 and not self._site_broken:
+            with self._spans.of("reduce"):
+                for shard in item.shards:
+                    shard.reducing = self._site.start_reduce(shard.flat, shard.rail)
+        if self._side is not None:
+            item.flat.record_stream(self._side)
+            item.computed = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            item.computed.record()
+        if self._site.rails > 1:
+            self._spreading.put(item)
+        for shard in item.shards:
+            own = self._is_own(shard.rail)
+            (self._sending if own else self._speaking[shard.rail]).put((item, shard))
+
+    def _send_strays(self, item: _Item, step: Step) -> None:
+        if self._residuals.may_stray(item.contents):
+            self._steps.wait(step.number - 1)
+            if self._side is not None:  # on which that step wrote its residuals
+                torch.cuda.current_stream(self._device).wait_stream(self._side)
+        self._residuals.send_strays(item.contents, item.flat)
+
     def close(self) -> None:
         """End the threads; what is in flight ends first."""
-        if not self._closed:
-            self._closed = True
-            self._reducing.put(None)
-            for thread in self._threads:
-                thread.join(_exit_seconds)
+        if self._closed:
+            return
+        self._closed = True
+        self._sending.put(None)
+        self._spreading.put(None)
+        for rail, queue in enumerate(self._speaking):
+            if not self._is_own(rail):
+                queue.put(None)
+        for thread in self._threads:
+            thread.join(_exit_seconds)
 
-    def _begin(self, item: _Item) -> Crossing:
-        if self.failure is not None:
-            raise self.failure
-        assert self._pipeline is not None and self._residuals is not None
+    def _is_own(self, rail: int) -> bool:
+        return self._pipeline is not None and rail == self._site.rank
+
+    def _begin(self, item: _Item, shard: _Shard) -> Crossing:
+        stopped = self.failure or self._halted
+        if stopped is not None:
+            raise stopped
+        assert self._pipeline is not None
         key = self._pipeline.session.dither_key
         if item.step is None:
-            packing, memory = pack([(EXACT, item.flat.numel())]), None
+            packing, memory = pack([(EXACT, shard.flat.numel())]), None
             draw = Draw(key, 0, 0)  # rounds nothing, draws nothing
-            staged = stage(item.flat, on_device=False)
+            staged = stage(shard.flat, on_device=False)
         else:
             if self._residuals.between_steps:
                 self._steps.wait(item.step.number - 1)
             packing, memory = self._residuals.memory_for(item.contents)
             draw = Draw(key, item.step.number % 2**32, item.place)
-            staged = stage(item.flat, on_device=self._residuals.on_device)
+            staged = stage(shard.flat, on_device=self._residuals.on_device)
         crossing = self._pipeline.begin(staged, item.contents.hash, packing, memory, draw)
-        item.crossing = crossing
+        shard.crossing = crossing
         return crossing
 
-    def _finish(self, item: _Item) -> None:
-        assert item.crossing is not None and self._pipeline is not None
-        item.finite = self._pipeline.finish(item.crossing)
+    def _finish(self, shard: _Shard) -> Word:
+        assert shard.crossing is not None and self._pipeline is not None
+        return Word(finite=self._pipeline.finish(shard.crossing))
 
-    def _arrive(self, item: _Item) -> None:
+    def _arrive(self, item: _Item, shard: _Shard) -> None:
         try:
-            self._finish(item)
+            shard.word = self._finish(shard)
         except Exception as error:
             self._complete(item, error)
         else:
@@ -174,102 +247,129 @@ class Lane:
         if error is not None:
             self.fail(error)
         if item.step is not None:
-            self._steps.finish(item.step, well=error is None and item.finite)
+            finite = all(shard.word is not None and shard.word.finite for shard in item.shards)
+            self._steps.finish(item.step, well=error is None and finite)
         self._meter.result()
         item.future.set_result(item.gradient)
 
-    def _end_step(self, well: bool) -> None:
-        if self._residuals is not None:
-            self._residuals.end_step(well=well)
-
-    # The gateway's two threads.
+    # A gateway's: its rail's shards, out of the site and across.
 
     def _send_all(self) -> None:
+        own = self._speaking[self._site.rank]
         with self._stream():
-            while (item := self._reducing.get()) is not None:
+            while (sent := self._sending.get()) is not None:
+                item, shard = sent
                 try:
-                    self._settle(item)
-                    self._begin(item)
+                    self._settle(item, shard)
+                    if self._site.size > 1:
+                        shard.flat.div_(self._site.size)
+                    self._begin(item, shard)
                 except Exception as error:
-                    item.error = self._typed(error)
-                self._crossing.put(item)
-            self._crossing.put(None)
+                    shard.error = typed(error)
+                own.put(sent)
+            own.put(None)
 
-    def _return_all(self) -> None:
+    # Of each rail: its words, given by the gateway and heard by the others.
+
+    def _speak_all(self, rail: int) -> None:
+        speak = self._speak if self._is_own(rail) else self._listen
         with self._stream():
-            while (item := self._crossing.get()) is not None:
-                if item.error is None:
-                    try:
-                        self._finish(item)
-                    except Exception as error:
-                        item.error = self._typed(error)
-                if item.error is not None:
-                    self.fail(item.error)
-                self._tell_site(item)
-                self._complete(item, item.error)
+            while (spoken := self._speaking[rail].get()) is not None:
+                item, shard = spoken
+                word = speak(item, shard)
+                if word.error is not None:
+                    self._halt(word.error)
+                shard.word = word
+                if self._site.rails > 1:
+                    self._spoken[rail].put(spoken)
+                else:
+                    self._spread(item)
 
-    def _tell_site(self, item: _Item) -> None:
-        if self._site.size == 1 or self._site_broken:
-            return
+    def _speak(self, item: _Item, shard: _Shard) -> Word:
+        word = Word(shard.error, finite=False)
+        if shard.error is None:
+            try:
+                word = self._finish(shard)
+            except Exception as error:
+                word = Word(typed(error), finite=False)
+        if self._site.size == 1:
+            return word
         try:
             with self._spans.of("broadcast"):
-                self._site.send_word(item.error)
-                if item.error is None:
-                    self._site.broadcast(item.flat)
+                self._site.send_word(word, shard.rail)
         except Exception as error:
-            item.error = self._leave(error)
+            return Word(self._leave(error), finite=False)
+        return word
 
-    # The other ranks' one thread.
+    def _listen(self, item: _Item, shard: _Shard) -> Word:
+        try:
+            self._settle(item, shard)
+            if self._site_broken:
+                raise self._halted or InternalError("the site is broken")
+            return self._site.receive_word(shard.rail)
+        except Exception as error:
+            return Word(self._leave(error), finite=False)
 
-    def _follow_all(self) -> None:
+    # Of all rails: back to every rank.
+
+    def _spread_all(self) -> None:
         with self._stream():
-            while (item := self._reducing.get()) is not None:
-                try:
-                    self._settle(item)
-                    if self._site_broken:
-                        raise self.failure or InternalError("the site is broken")
-                    item.error, _ = self._site.receive_word()
-                    if item.error is None:
-                        with self._spans.of("broadcast"):
-                            self._site.broadcast(item.flat)
-                except Exception as error:
-                    item.error = self._leave(error)
-                self._complete(item, item.error)
+            while (item := self._spreading.get()) is not None:
+                for shard in item.shards:
+                    self._spoken[shard.rail].get()
+                self._spread(item)
 
-    def _settle(self, item: _Item) -> None:
-        """Wait until `flat` holds the site's mean (at the gateway)."""
+    def _spread(self, item: _Item) -> None:
+        errors = [shard.word.error for shard in item.shards if shard.word is not None]
+        failed = next((error for error in errors if error is not None), None)
+        if failed is None and self._site_broken:
+            failed = self._halted
+        if failed is None and self._site.size > 1:
+            try:
+                with self._spans.of("broadcast"):
+                    self._broadcast(item)
+            except Exception as error:
+                failed = self._leave(error)
+        self._complete(item, failed)
+
+    def _broadcast(self, item: _Item) -> None:
+        works = [self._site.start_broadcast(each.flat, each.rail) for each in item.shards]
+        for work in works:
+            if work is not None:
+                work.wait()
+
+    def _settle(self, item: _Item, shard: _Shard) -> None:
+        """Wait until a shard holds the site's sum (at its gateway)."""
         if item.computed is not None and self._side is not None:
             self._side.wait_event(item.computed)
-        if item.reducing is None:
+        if shard.reducing is None:
             return
         try:
             with self._spans.of("reduce"):
-                item.reducing.wait()
+                shard.reducing.wait()
         except Exception as error:
             raise self._leave(error) from error
-        item.flat.div_(self._site.size)
+
+    def _halt(self, error: IsthmusError) -> None:
+        """Begin nothing more; and the other sites end this gateway's rail for the same reason."""
+        if self._halted is None:
+            self._halted = error
+        if self._pipeline is not None and self._site.rails > 1:
+            self._pipeline.session.abort(error)
 
     def _leave(self, error: Exception) -> IsthmusError:
         """The site's own ranks cannot reach each other: leave the run, so others need not wait."""
         if isinstance(error, IsthmusError):
             return error
         lost = PeerLost(f"a rank of this site is gone, seen by rank {self._site.rank}: {error}")
-        self.fail(lost)
+        if self._halted is None:
+            self._halted = lost
         self._site_broken = True
         if self._pipeline is not None:
             self._pipeline.session.close()
         return lost
 
-    def _typed(self, error: Exception) -> IsthmusError:
-        return error if isinstance(error, IsthmusError) else _unforeseen(error)
-
     def _stream(self) -> contextlib.AbstractContextManager[object]:
         if self._side is None:
             return contextlib.nullcontext()
         return torch.cuda.stream(self._side)
-
-
-def _unforeseen(error: Exception) -> InternalError:
-    made = InternalError(f"{type(error).__name__}: {error}")
-    made.__cause__ = error
-    return made

@@ -3,8 +3,6 @@
 (No `from __future__ import annotations` here: DDP reads the hook's annotations.)
 """
 
-from typing import Any
-
 import torch
 from torch._C._distributed_c10d import GradBucket
 from torch.nn.parallel import DistributedDataParallel
@@ -12,6 +10,7 @@ from torch.nn.parallel import DistributedDataParallel
 from isthmus.errors import Refused
 from isthmus.hook.hook import Hook, no_sparse
 from isthmus.hook.initial import copy_from_first_site
+from isthmus.hook.introduction import introduce
 from isthmus.hook.layout import Layout, compare_across_sites
 from isthmus.hook.site import Site
 from isthmus.packing import CodecRule, FeedbackRule, Rules
@@ -33,7 +32,7 @@ def register(
     """Make `ddp_model` one model across all sites: call it at every rank of every site.
 
     ddp_model: DistributedDataParallel over the site's own process group. session: what `join`
-    returned (at ranks other than the group's rank 0 a Follower, or None).
+    returned (a Follower at ranks other than the group's rank 0; or None, where it is no gateway).
 
     codec: of the gradients on the wire: "f32", "bf16", "int8", "int4", "int2", "sign", "topk" or an
     object of isthmus.codecs, the same at all sites. "int4" means int4 from each site, int8 for the
@@ -54,16 +53,16 @@ def register(
     (BatchNorm's) are afterwards kept equal inside a site only, by DDP.
     Gradients travel as float32 (float64 is rounded; bfloat16 and float16 are averaged in float32).
 
-    Raises Refused at every rank if the sites' models, DDP settings or codecs differ.
+    Raises Refused at every rank if the sites' models, DDP settings, codecs or rails differ.
     """
     _check_model(ddp_model, delay)
     rules = Rules(codec, feedback)
     Layout(ddp_model).ways_by(rules)
     site = Site(ddp_model.process_group)
-    gateway = _introduce(session, site)
+    gateway = introduce(session, site)
     layout = Layout(ddp_model)
     site.share(lambda: compare_across_sites(layout, rules.text, delay, gateway))
-    copy_from_first_site(ddp_model, gateway, site)
+    copy_from_first_site(ddp_model, gateway if site.speaks else None, site)
     hook = Hook(
         ddp_model,
         gateway,
@@ -80,38 +79,6 @@ def register(
 
     ddp_model.register_comm_hook(None, take)
     return hook
-
-
-def _introduce(session: Session | Follower | None, site: Site) -> Session | None:
-    """Open the site's groups, and tell every rank of it who it belongs to."""
-    if not site.is_gateway and isinstance(session, Session):
-        raise Refused(
-            f"rank {site.rank} of the model's process group holds {session!r}, but only rank 0 "
-            "may: pass None here, or call join() after init_process_group"
-        )
-
-    def facts() -> dict[str, Any]:
-        if not isinstance(session, Session):
-            raise Refused(
-                "rank 0 of the model's process group is the site's gateway and needs a Session, "
-                f"not {session!r}: call join() there"
-            )
-        return {
-            "site": session.site,
-            "sites": session.sites,
-            "rank": session.rank,
-            "timeout": session.timeout,
-        }
-
-    site.open_words()
-    known = site.share(facts)
-    site.open(timeout=known["timeout"])
-    if isinstance(session, Follower):
-        session.site = known["site"]
-        session.sites = tuple(known["sites"])
-        session.rank = known["rank"]
-        session.timeout = known["timeout"]
-    return session if isinstance(session, Session) else None
 
 
 def _check_delay(model: DistributedDataParallel, delay: int) -> None:
