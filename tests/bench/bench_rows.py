@@ -1,6 +1,6 @@
 """Rows as benches would keep them, for tests of what becomes of them."""
 
-from isthmus.bench.rows import Coding, Row, Scaling, Timing, Training
+from isthmus.bench.rows import Coding, Railed, Row, Scaling, Timing, Training
 
 TIMING = Timing(
     bench="wan",
@@ -47,4 +47,13 @@ SCALING = Scaling(
     floor_s=9.2,
     isthmus_s=9.6,
 )
-ROWS: list[Row] = [TIMING, CODING, TRAINING, SCALING]
+RAILED = Railed(
+    case="100 MB, 2 sites of 2+2 ranks",
+    codec="int4",
+    rails=2,
+    step_s=0.42,
+    one_rail_s=0.56,
+    cpu_s=0.77,
+    samples=15,
+)
+ROWS: list[Row] = [TIMING, CODING, TRAINING, SCALING, RAILED]

@@ -9,11 +9,13 @@ import pytest
 from isthmus.bench import ddp, options
 from isthmus.bench.command import main
 from isthmus.bench.job import Case, Job, Sample, cpu_s_per_gb, job_of, seconds
+from isthmus.bench.rails import Took, together
 from isthmus.bench.rows import Coding, Timing, Training, read
 from isthmus.bench.scaling import Shape, check_shapes, simulate
 from isthmus.demo.record import Record
 from isthmus.errors import Refused
 
+SCRIPT = Path(__file__).parents[2] / "bench" / "rails.py"
 LINE = [sys.executable, "-m", "isthmus.cli", "bench"]
 
 
@@ -66,6 +68,22 @@ def test_tokens_count_from_the_first_begin_to_the_last_end_of_each_turn() -> Non
     assert [step.step for step in way.steps] == [0, 1, 2]
 
 
+def test_a_step_of_all_ranks_ends_with_the_last_and_begins_when_all_have() -> None:
+    pytest.importorskip("torch")
+    from isthmus.bench.rail_steps import Step
+
+    ranks = [
+        [Step(begin_s=1.0, end_s=4.0, cpu_s=0.5), Step(begin_s=10.0, end_s=11.0, cpu_s=0.25)],
+        [Step(begin_s=2.0, end_s=3.5, cpu_s=1.0), Step(begin_s=10.5, end_s=12.0, cpu_s=0.25)],
+    ]
+    assert together(ranks) == [Took(step_s=2.0, cpu_s=1.5), Took(step_s=1.5, cpu_s=0.5)]
+
+
+def test_rails_without_one_rail_beside_them_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(Refused, match="one rail, to compare with"):
+        main(["rails", f"--out={tmp_path}", "--rails", "2", "3"])
+
+
 def test_results_of_the_tree_are_only_saved_in_the_tree(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -81,7 +99,7 @@ def test_what_is_missing_is_named_with_the_extra() -> None:
 
 def test_help_lists_the_benches() -> None:
     done = subprocess.run([*LINE, "--help"], capture_output=True, text=True, check=True)
-    for bench in ("codecs", "exchange", "wan", "ddp", "scaling", "report", "all"):
+    for bench in ("codecs", "exchange", "wan", "ddp", "rails", "scaling", "report", "all"):
         assert f"\n    {bench} " in done.stdout
 
 
@@ -109,6 +127,19 @@ def test_a_tiny_exchange_is_measured_beside_gloo_and_resumed(tmp_path: Path) -> 
     assert again.returncode == 0, again.stderr
     assert "100 KB, 2 ranks" in again.stdout
     assert (tmp_path / "exchange.jsonl").read_text() == kept
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("program", [[*LINE, "rails"], [sys.executable, str(SCRIPT)]])
+def test_a_small_step_is_measured_with_one_rail_and_with_two(
+    program: list[str], tmp_path: Path
+) -> None:
+    pytest.importorskip("torch")
+    small = [f"--out={tmp_path}", "--mb=1", "--turns=1", "--steps=1", "--codecs=int4"]
+    done = subprocess.run([*program, *small], capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = [entry.row for entry in read(tmp_path / "rails.jsonl")]
+    assert [row.key[1:] for row in rows] == [("int4", "1"), ("int4", "2")]
 
 
 @pytest.mark.slow

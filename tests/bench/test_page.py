@@ -37,6 +37,8 @@ def test_the_page_has_every_row_with_floor_figure_and_peer() -> None:
         assert figure in page
     for figure in ("16", "8 B", "9.200 s", "9.600 s"):
         assert figure in page
+    for figure in ("2 sites of 2+2 ranks", "0.420 s", "0.75", "0.770 s"):
+        assert figure in page
 
 
 def test_the_page_says_on_what_and_by_what_it_was_measured() -> None:

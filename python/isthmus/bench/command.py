@@ -29,6 +29,10 @@ _benches: Mapping[str, tuple[str, str]] = {
         "training a real model across an emulated WAN, beside plain gloo DDP",
         "--size tiny --turns 1 --steps 3 --codecs f32 int4 --site-mbit 20",
     ),
+    "rails": (
+        "a DDP step on loopback with one gateway a site and with more",
+        "--mb 10 --turns 1 --steps 2",
+    ),
     "scaling": (
         "a step's exchange of large models at up to 16 sites, in the simulator",
         "--sites 2 4 --parameters .1 1 --gbit 1",

@@ -16,18 +16,28 @@ from isthmus.bench.rows import (
     Coding,
     Entry,
     Origin,
+    Railed,
     Scaling,
     Timing,
     Training,
     read,
 )
-from isthmus.bench.table import Table, codings, duration, ratio, scalings, timings, trainings
+from isthmus.bench.table import (
+    Table,
+    codings,
+    duration,
+    railings,
+    ratio,
+    scalings,
+    timings,
+    trainings,
+)
 from isthmus.errors import Refused
 from isthmus.page import document
 from isthmus.page.svg import Bar, Dots, Group, Line, bar_chart, line_chart, ratio_chart
 
 KEY = [("c0", "isthmus"), ("c1", "gloo")]
-Kind = TypeVar("Kind", Timing, Coding, Training, Scaling)
+Kind = TypeVar("Kind", Timing, Coding, Training, Scaling, Railed)
 
 
 def rows_of(kind: type[Kind], bench: str, entries: Iterable[Entry]) -> list[Kind]:
@@ -154,11 +164,20 @@ def scaling_chart(rows: Sequence[Scaling]) -> str:
     return line_chart(lines, x_name="sites", y_name=y_name, legend=True, logarithmic=True)
 
 
+def rails(entries: Sequence[Entry]) -> str:
+    return (
+        "<p>A step that is all exchange, with several gateways a site, on loopback; numbers of"
+        " rails take turns. All ranks share this machine's cores (docs/rails.md).</p>"
+        f"{table(railings(rows_of(Railed, 'rails', entries)))}"
+    )
+
+
 _sections: Mapping[str, tuple[str, Callable[[Sequence[Entry]], str]]] = {
     "ddp": ("Training across a WAN", ddp),
     "wan": ("Exchange across a WAN", wan),
     "exchange": ("Exchange on loopback", exchange),
     "scaling": ("Scaling, simulated", scaling),
+    "rails": ("Rails on loopback", rails),
     "codecs": ("Codecs", codecs),
 }
 

@@ -115,13 +115,37 @@ def scaling_key(codec: str, *numbers: float) -> tuple[str, ...]:
     return codec, *(f"{value:g}" for value in numbers)
 
 
-Row: TypeAlias = Timing | Coding | Training | Scaling
-_kinds: Mapping[str, type[Timing] | type[Coding] | type[Training] | type[Scaling]] = {
+@dataclass(frozen=True, kw_only=True)
+class Railed:
+    """A step that is all exchange, with so many rails: medians, in seconds; cpu_s: of all ranks.
+
+    one_rail_s: a step with one rail, which took turns with this one.
+    """
+
+    bench: str = "rails"
+    case: str
+    codec: str
+    rails: int
+    step_s: float
+    one_rail_s: float
+    cpu_s: float
+    samples: int
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        return self.case, self.codec, str(self.rails)
+
+
+Row: TypeAlias = Timing | Coding | Training | Scaling | Railed
+_kinds: Mapping[
+    str, type[Timing] | type[Coding] | type[Training] | type[Scaling] | type[Railed]
+] = {
     "exchange": Timing,
     "wan": Timing,
     "codecs": Coding,
     "ddp": Training,
     "scaling": Scaling,
+    "rails": Railed,
 }
 BENCHES = tuple(_kinds)
 

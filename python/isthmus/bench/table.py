@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from isthmus.bench.codec_peers import LIBRARIES
-from isthmus.bench.rows import Coding, Ledger, Row, Scaling, Timing, Training
+from isthmus.bench.rows import Coding, Ledger, Railed, Row, Scaling, Timing, Training
 from isthmus.demo.progress import size
 
 
@@ -147,6 +147,23 @@ def scalings(rows: Sequence[Scaling]) -> Table:
     return Table(head=head, rows=cells, words=1)
 
 
+def railings(rows: Sequence[Railed]) -> Table:
+    head = ["case", "codec", "rails", "step", "of one rail", "CPU of all", "samples"]
+    cells = [
+        [
+            row.case,
+            row.codec,
+            str(row.rails),
+            duration(row.step_s),
+            ratio(row.step_s, row.one_rail_s),
+            duration(row.cpu_s),
+            str(row.samples),
+        ]
+        for row in rows
+    ]
+    return Table(head=head, rows=cells, words=2)
+
+
 def tables(rows: Sequence[Row]) -> list[Table]:
     """One for each kind of row that is there."""
     makers: list[tuple[type, Callable[..., Table]]] = [
@@ -154,6 +171,7 @@ def tables(rows: Sequence[Row]) -> list[Table]:
         (Coding, codings),
         (Training, trainings),
         (Scaling, scalings),
+        (Railed, railings),
     ]
     found = [(maker, [row for row in rows if isinstance(row, kind)]) for kind, maker in makers]
     return [maker(those) for maker, those in found if those]
