@@ -237,10 +237,16 @@ class BoundSession {
                     std::to_string(world())));
     session_->set_paths(std::move(paths));
   }
-  void set_pace(double bytes_per_s) {
-    if (!(bytes_per_s >= 0 && bytes_per_s < 1e15))
-      raise(refused("a pace of " + std::to_string(bytes_per_s) + " bytes a second"));
-    session_->set_pace(bytes_per_s);
+  void set_paces(double all, std::vector<double> peers) {
+    if (!peers.empty() && static_cast<int>(peers.size()) != world())
+      raise(refused("paces of " + std::to_string(peers.size()) + " peers, but the session has " +
+                    std::to_string(world())));
+    peers.push_back(all);
+    for (const double pace : peers)
+      if (!(pace >= 0 && pace < 1e15))
+        raise(refused("a pace of " + std::to_string(pace) + " bytes a second"));
+    peers.pop_back();
+    session_->set_paces({all, std::move(peers)});
   }
 
   void abort(const std::string& code, const std::string& text, int peer) {
@@ -349,7 +355,7 @@ void register_session(py::module_& m) {
       .def("all_gather", &BoundSession::all_gather, "data"_a)
       .def("next_completion", &BoundSession::next_completion)
       .def("set_paths", &BoundSession::set_paths, "paths"_a)
-      .def("set_pace", &BoundSession::set_pace, "bytes_per_s"_a)
+      .def("set_paces", &BoundSession::set_paces, "all"_a, "peers"_a = std::vector<double>{})
       .def("stats", &BoundSession::stats)
       .def("abort", &BoundSession::abort, py::kw_only(), "code"_a, "text"_a, "peer"_a)
       .def("close", &BoundSession::close);

@@ -248,10 +248,12 @@ py::dict simulate(std::uint64_t seed, const py::kwargs& settings) {
 void register_world_testing(py::module_& m) {
   m.def("simulate", &simulate, py::arg("seed"));
   py::class_<Pacer>(m, "Pacer")
-      .def(py::init<double>(), py::arg("bytes_per_s"))
-      .def("may_send", &Pacer::may_send, py::arg("now_ns"))
-      .def("spend", &Pacer::spend, py::arg("bytes"))
-      .def("ready_ns", &Pacer::ready_ns);
+      .def(py::init([](double all, std::vector<double> peers) {
+             return Pacer(Paces{all, std::move(peers)});
+           }),
+           py::arg("all"), py::arg("peers"))
+      .def("ready_ns", &Pacer::ready_ns, py::arg("peer"), py::arg("now_ns"))
+      .def("spend", &Pacer::spend, py::arg("peer"), py::arg("bytes"));
 }
 
 }  // namespace isthmus

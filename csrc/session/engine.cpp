@@ -22,7 +22,7 @@ Engine::Engine(Network& network, std::unique_ptr<Listener> listener, EngineOptio
       joined_(std::move(joined)),
       now_ns_(now_ns),
       join_deadline_ns_(now_ns + options_.timeout_ns),
-      pacer_(options_.pace_bytes_per_s),
+      pacer_(options_.paces),
       discard_(max_payload_bytes) {
   if (options_.workers == nullptr) options_.workers = &at_once_;
 }
@@ -111,7 +111,7 @@ void Engine::collect(std::int64_t now_ns) {
 // In a circle that begins behind the link that sent last and, first, behind this site: sites that
 // pace alike then send to different peers at any moment.
 void Engine::pump_links(std::int64_t now_ns) {
-  held_back_ = false;
+  held_until_ns_ = never_ns;
   had_turn_.assign(links_.size(), false);
   const std::size_t first = last_sender_ + 1;
   for (std::size_t i = 0; i < links_.size(); ++i) pump((first + i) % links_.size(), now_ns);
@@ -220,7 +220,7 @@ std::int64_t Engine::deadline_ns() const {
     if (link != nullptr) deadline = std::min(deadline, link->deadline_ns());
   if (failed_.ok() && operations_.contains(first_open_))
     deadline = std::min(deadline, progress_ns_ + options_.timeout_ns);
-  if (held_back_) deadline = std::min(deadline, pacer_.ready_ns());
+  deadline = std::min(deadline, held_until_ns_);
   if (!joined_->done()) deadline = std::min(deadline, join_deadline_ns_);
   return deadline;
 }

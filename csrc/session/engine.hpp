@@ -28,7 +28,7 @@ struct EngineOptions {
   JoinRequest join;
   std::int64_t timeout_ns = 60 * second_ns;  // of joining, and of an operation without progress
   std::int64_t heartbeat_timeout_ns = 5 * second_ns;
-  double pace_bytes_per_s = 0;  // of all data together; 0: nothing is held back
+  Paces paces{};
   Workers* workers = nullptr;   // they outlive the engine; null: it computes by itself
 };
 
@@ -61,7 +61,7 @@ class Engine final : public Actor, private Traffic {
   // Ends what is in flight with Cancelled, sends what others still need, and says goodbye; then
   // closed().
   void close(std::int64_t now_ns);
-  void set_pace(double bytes_per_s) { pacer_ = Pacer(bytes_per_s); }
+  void set_paces(const Paces& paces) { pacer_ = Pacer(paces); }
   bool closed() const { return phase_ == Phase::closed; }
 
   const Roster* roster() const { return rendezvous_.roster(); }
@@ -88,7 +88,7 @@ class Engine final : public Actor, private Traffic {
   void collect(std::int64_t now_ns);
   void pump_links(std::int64_t now_ns);
   void pump(std::size_t peer, std::int64_t now_ns);
-  bool may_send(int peer);
+  bool may_send(int peer, const Operation& operation);
   void see_off_leavers();
   void complete_operations();
   void complete(Operation& operation);
@@ -123,7 +123,7 @@ class Engine final : public Actor, private Traffic {
   std::size_t last_sender_ = 0;               // rank of the link that a frame left by
   std::vector<bool> had_turn_;                // by rank: sent a frame in this round
   Pacer pacer_;
-  bool held_back_ = false;                 // by the pacer, in the last round
+  std::int64_t held_until_ns_ = never_ns;  // by the pacer, in the last round: the first link
   std::vector<std::uint64_t> watermarks_;  // by rank: operations below are done there
   std::vector<std::uint64_t>
       ahead_bytes_;  // by rank: sent for operations that the peer has not announced

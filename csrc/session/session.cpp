@@ -71,8 +71,7 @@ Status Session::start() {
                                 .codec_table = codecs::table_hash(),
                                 .ticket = random_seed()},
                        .timeout_ns = options_.timeout_ns,
-                       .heartbeat_timeout_ns = options_.heartbeat_timeout_ns,
-                       .pace_bytes_per_s = options_.pace_bytes_per_s};
+                       .heartbeat_timeout_ns = options_.heartbeat_timeout_ns};
   if (options_.codec_threads > 0) {
     const auto wake = [reactor = reactor_.get()] { reactor->post([] {}); };
     workers_ = std::make_unique<WorkerPool>(options_.codec_threads, wake);
@@ -185,9 +184,9 @@ Choice Session::choice_for(std::optional<Algorithm> schedule, const Format& form
                   : choose(world, format, paths.get());
 }
 
-void Session::set_pace(double bytes_per_s) {
+void Session::set_paces(Paces paces) {
   const std::lock_guard lock(mutex_);
-  if (!closed_) reactor_->post([this, bytes_per_s] { engine_->set_pace(bytes_per_s); });
+  if (!closed_) reactor_->post([this, paces = std::move(paces)] { engine_->set_paces(paces); });
 }
 
 EngineStats Session::stats() {

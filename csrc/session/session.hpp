@@ -29,8 +29,7 @@ struct SessionOptions {
   int streams = 0;  // data streams a link; 0: by the number of sites
   std::int64_t timeout_ns = 60 * second_ns;
   std::int64_t heartbeat_timeout_ns = 5 * second_ns;
-  double pace_bytes_per_s = 0;  // of all data together; 0: nothing is held back
-  int codec_threads = 0;        // that decode, add and encode beside the session's own
+  int codec_threads = 0;  // that decode, add and encode beside the session's own
   TcpOptions tcp;
 };
 
@@ -58,8 +57,8 @@ class Session {
   void set_paths(std::shared_ptr<const Paths> paths);
   // How an operation that comes now runs; `schedule` as asked, none: as is best.
   Choice choice_for(std::optional<Algorithm> schedule, const Format& format) const;
-  // Data leaves no faster from now on, in bytes a second of payload; 0: as fast as it can.
-  void set_pace(double bytes_per_s);
+  // Data leaves no faster from now on. REQUIRES: peers' paces are none or one for each rank.
+  void set_paces(Paces paces);
 
   EngineStats stats();
   // REQUIRES: joined well. See Engine::abort.

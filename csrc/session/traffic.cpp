@@ -4,6 +4,14 @@
 #include "session/engine.hpp"
 
 namespace isthmus {
+namespace {
+
+// A peer's downlink is shared when all send, as they do in all-reduces only.
+int paced_peer(int peer, const Operation& operation) {
+  return operation.announcement().collective == Collective::all_reduce ? peer : Pacer::no_peer;
+}
+
+}  // namespace
 
 Operation* Engine::find(std::uint64_t number) {
   const auto found = operations_.find(number);
@@ -93,11 +101,12 @@ Status Engine::heed_refusal(std::uint64_t number, Status why) {
 }
 
 // Links take turns of one frame while the pacer counts.
-bool Engine::may_send(int peer) {
+bool Engine::may_send(int peer, const Operation& operation) {
   if (!pacer_.active()) return true;
   if (had_turn_[static_cast<std::size_t>(peer)]) return false;
-  held_back_ = !pacer_.may_send(now_ns_);
-  return !held_back_;
+  const std::int64_t ready_ns = pacer_.ready_ns(paced_peer(peer, operation), now_ns_);
+  if (ready_ns > now_ns_) held_until_ns_ = std::min(held_until_ns_, ready_ns);
+  return ready_ns <= now_ns_;
 }
 
 bool Engine::next(int peer, OutFrame& frame) {
@@ -106,7 +115,7 @@ bool Engine::next(int peer, OutFrame& frame) {
     if (!operation->has_next(peer)) continue;
     const bool eager = !operation->has_heard(peer);
     if (eager && ahead + max_payload_bytes > Early::window_bytes) return false;
-    if (!may_send(peer)) return false;
+    if (!may_send(peer, *operation)) return false;
     const auto slice = operation->next(peer);
     if (!slice) continue;
     frame.header.kind = Kind::slice;
@@ -123,7 +132,7 @@ bool Engine::next(int peer, OutFrame& frame) {
           static_cast<std::uint32_t>(slice->bytes[static_cast<std::size_t>(i)].size());
     last_sender_ = static_cast<std::size_t>(peer);
     had_turn_[last_sender_] = true;
-    pacer_.spend(frame.header.length);
+    pacer_.spend(paced_peer(peer, *operation), frame.header.length);
     ledger_.moved(number, now_ns_);
     if (operation->announcement().collective == Collective::all_reduce)
       ledger_.sent(slice->elements, frame.header.length);

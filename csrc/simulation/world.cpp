@@ -88,7 +88,10 @@ void Site::join() {
   options.timeout_ns = plan_.timeout_ns;
   options.heartbeat_timeout_ns = plan_.heartbeat_timeout_ns;
   const bool knows_its_uplink = (plan_.seed + static_cast<std::uint64_t>(site_)) % 2 == 0;
-  if (knows_its_uplink) options.pace_bytes_per_s = static_cast<double>(self.up_bits_per_s) / 8;
+  if (knows_its_uplink) options.paces.all = static_cast<double>(self.up_bits_per_s) / 8;
+  const bool paces_peers = plan_.seed % 3 == 0;
+  for (const SitePlan& other : plan_.sites)
+    if (paces_peers) options.paces.peers.push_back(static_cast<double>(other.down_bits_per_s) / 8);
   auto joined = std::make_shared<Work>(0);
   report_.joined.begun = true;
   report_.joined.begun_ns = now_ns_;

@@ -119,8 +119,9 @@ class Session:
     def set_paths(self, paths: Paths | None) -> None:
         """What "auto" goes by from the next operation on. All sites must say the same, between the
         same two operations."""
-    def set_pace(self, bytes_per_s: float) -> None:
-        """All data together leaves no faster; payload bytes. 0: as fast as it can."""
+    def set_paces(self, all: float, peers: Sequence[float] = ()) -> None:
+        """All data together leaves no faster, and of all-reduces what goes to each peer, by rank;
+        payload bytes a second. 0: as fast as it can."""
     def stats(self) -> dict[str, Any]:
         """Since joining; docs/stats.md says what each number is."""
     def abort(self, *, code: str, text: str, peer: int) -> None:

@@ -72,14 +72,48 @@ class Links:
 _PACED_BELOW, _PACED_FROM = 1.2e9, 0.001
 
 
-def pace(links: Links, rank: int) -> float:
-    """Bytes a second that a site should send, all its links together; 0: as fast as it can.
+# When all send, a site gets more than its downlink carries if it would get so much more of it.
+_CROWDED = 1.2
+
+
+@dataclass(frozen=True)
+class Paces:
+    """Bytes a second that a site should send: all its links together, and to each peer, by rank;
+    0: as fast as it can, and empty: to every peer."""
+
+    all: float
+    peers: tuple[float, ...] = ()
+
+
+def paces(links: Links, rank: int) -> Paces:
+    """How fast a site should send.
 
     Several TCP connections that share an uplink begin with more than it carries, and what is too
-    much delays their acknowledgements (docs/decisions/0008-pacing-a-site.md).
+    much delays their acknowledgements (docs/decisions/0008-pacing-a-site.md). The same goes for
+    narrow pairs and for downlinks that others share.
     """
+    others = [peer for peer in range(len(links.sites)) if peer != rank]
     near = max(links.delay[rank]) < _PACED_FROM
-    return 0.0 if near or links.uplink[rank] > _PACED_BELOW else links.uplink[rank]
+    if near or links.uplink[rank] > _PACED_BELOW:
+        return Paces(0.0)
+    return Paces(links.uplink[rank], _to_peers(links, rank, others))
+
+
+def _to_peers(links: Links, rank: int, others: Sequence[int]) -> tuple[float, ...]:
+    """Where a pair carries less than its ends, what it carries; of a downlink that is too narrow
+    for what comes when all send to all, a part like everybody's."""
+    peers = [0.0] * len(links.sites)
+
+    def share(source: int, to: int) -> float:
+        return min(links.uplink[source] / len(others), links.pair[source][to])
+
+    for to in others:
+        coming = sum(share(source, to) for source in range(len(links.sites)) if source != to)
+        if coming > _CROWDED * links.downlink[to]:
+            peers[to] = share(rank, to) / coming * links.downlink[to]
+        elif links.pair[rank][to] < min(links.uplink[rank], links.downlink[to]):
+            peers[to] = links.pair[rank][to]
+    return tuple(peers) if any(peers) else ()
 
 
 def even_links(

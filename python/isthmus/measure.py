@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus import _core
-from isthmus.links import Links
+from isthmus.links import Links, Paces, paces
 
 # Rounds of pairs go in so many groups: a link in a group has about twice its share of the uplink.
 _GROUPS = 2
@@ -179,8 +179,12 @@ class _Measurement:
             seen = self._fill(seen, _FINE, _FINE, _FINE_FILLED)
             # At last as it will be. What cannot be kept up was never there: a link that loses
             # packets seems fast when what was held up comes at once.
-            seen = seen.unless_much_less(self._everybody(seen.uplink, self._enough * seen.uplink))
-        self._native.set_pace(0.0)
+            known = paces(self._links(seen), self._rank)
+            seen = seen.unless_much_less(self._everybody(known, self._enough * seen.uplink))
+        self._native.set_paces(0.0)
+        return self._links(seen)
+
+    def _links(self, seen: Rates) -> Links:
         return Links(
             sites=self._sites,
             uplink=tuple(seen.uplink.tolist()),
@@ -207,14 +211,14 @@ class _Measurement:
         """Everybody to everybody, ever faster, until no uplink has more to give."""
         for _ in range(_TRIES):
             pace, load = more * seen.uplink, self._enough * carried * seen.uplink
-            seen = seen.or_faster(self._everybody(pace, load))
+            seen = seen.or_faster(self._everybody(Paces(float(pace[self._rank])), load))
             if not (seen.uplink > filled * pace).any():
                 break
         return seen
 
-    def _everybody(self, pace: NDArray[np.float64], load: NDArray[np.float64]) -> Rates:
+    def _everybody(self, pace: Paces, load: NDArray[np.float64]) -> Rates:
         """All to all, as many bytes as is right for most. Terms: nobody adds anything up."""
-        self._native.set_pace(float(pace[self._rank]))
+        self._native.set_paces(pace.all, pace.peers)
         whole = min(float(load.max()), _UNEVEN * float(load.min()))
         size = int(min(max(whole, _FIRST_BYTES), self._most)) // (self._world - 1)
         wire = np.zeros(size // 4, np.float32)

@@ -22,7 +22,7 @@ from isthmus.arrays import byte_view, float32_view
 from isthmus.codecs import Codec, parse
 from isthmus.errors import IsthmusError, Refused
 from isthmus.follower import Follower as Follower
-from isthmus.links import PAYLOAD_SHARE, Links, pace
+from isthmus.links import PAYLOAD_SHARE, Links, Paces, paces
 from isthmus.measure import measure
 from isthmus.relays import relayed_pairs, warn_of
 from isthmus.stats import SessionStats
@@ -61,7 +61,7 @@ class Session:
         self._relayed = relayed_pairs(self._native, self._sites)
         warn_of(self._relayed)
         self._links: Links | None = None
-        self._native.set_pace(PAYLOAD_SHARE * settings.uplink_mbit * 1e6 / 8)
+        self._native.set_paces(PAYLOAD_SHARE * settings.uplink_mbit * 1e6 / 8)
         # Rails measure together, when all are open: each then finds its part of what they share.
         if settings.measure and settings.rails == 1:
             self.measure()
@@ -107,7 +107,7 @@ class Session:
         slices, and how fast this site sends. Takes some seconds. All sites must call it at the same
         point; `join` has done so, unless told not to."""
         self._check_usable()
-        self._native.set_pace(0.0)
+        self._native.set_paces(0.0)
         links = measure(self._native, self._sites, self._rank)
         self.set_links(links)
         return links
@@ -120,8 +120,8 @@ class Session:
             raise Refused(f"links of the sites {links.sites}, but the session has {self._sites}")
         self._native.set_paths(None if links is None else links.native())
         told = PAYLOAD_SHARE * self._settings.uplink_mbit * 1e6 / 8
-        found = 0.0 if links is None else pace(links, self._rank)
-        self._native.set_pace(told or found)
+        found = Paces(0.0) if links is None else paces(links, self._rank)
+        self._native.set_paces(told or found.all, found.peers)
         self._links = links
 
     @property

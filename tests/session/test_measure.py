@@ -6,7 +6,7 @@ import isthmus
 import numpy as np
 import pytest
 from isthmus import _core, testing
-from isthmus.links import even_links, pace
+from isthmus.links import Links, Paces, even_links, paces
 from isthmus.measure import Box, Rates, groups, partner, rounds, widths
 
 
@@ -96,7 +96,7 @@ def test_uneven_shares_give_the_bits_of_even_ones() -> None:
         assert thin.plan(n, schedule="direct").shares[2] < 0.1
         for session in sessions:
             session.set_links(thin)
-            session._native.set_pace(0.0)
+            session._native.set_paces(0.0)
         uneven = reduce()
     for x in [*even, *uneven]:
         assert x.tobytes() == even[0].tobytes()
@@ -121,6 +121,40 @@ def test_links_of_other_sites_are_refused() -> None:
 
 
 def test_near_and_very_fast_links_are_not_paced() -> None:
-    assert pace(even_links(["a", "b"], mbit=1000, rtt_s=0.05), 0) == 0.95 * 125e6
-    assert pace(even_links(["a", "b"], mbit=1000, rtt_s=0.0001), 0) == 0
-    assert pace(even_links(["a", "b"], mbit=40_000, rtt_s=0.05), 0) == 0
+    assert paces(even_links(["a", "b"], mbit=1000, rtt_s=0.05), 0) == Paces(0.95 * 125e6)
+    assert paces(even_links(["a", "b"], mbit=1000, rtt_s=0.0001), 0) == Paces(0)
+    assert paces(even_links(["a", "b"], mbit=40_000, rtt_s=0.05), 0) == Paces(0)
+
+
+def network(
+    uplink: list[float], downlink: list[float], narrow: dict[tuple[int, int], float]
+) -> Links:
+    """50 ms between all; pairs as narrow as their ends, but for these."""
+    world = range(len(uplink))
+    pair = [[narrow.get((a, b), min(uplink[a], downlink[b])) for b in world] for a in world]
+    return Links(
+        sites=tuple(f"s{i}" for i in world),
+        uplink=tuple(uplink),
+        downlink=tuple(downlink),
+        pair=tuple(map(tuple, pair)),
+        delay=((0.05,) * len(uplink),) * len(uplink),
+    )
+
+
+def test_a_pair_that_carries_less_than_its_ends_is_paced_by_itself() -> None:
+    links = network([100e6] * 3, [100e6] * 3, {(0, 2): 20e6})
+    assert paces(links, 0) == Paces(100e6, (0, 0, 20e6))
+    assert paces(links, 2) == Paces(100e6)
+
+
+def test_a_downlink_that_is_too_narrow_for_all_is_shared_in_proportion_to_what_would_come() -> None:
+    links = network([100e6, 100e6, 30e6, 20e6], [100e6, 100e6, 80e6, 20e6], {})
+    to_thin = [paces(links, rank).peers[3] for rank in range(3)]
+    assert sum(to_thin) == pytest.approx(20e6)
+    assert to_thin[0] == to_thin[1] == pytest.approx(2 * to_thin[2])
+    assert paces(links, 0).peers[:3] == (0, 0, 0)
+
+
+def test_equal_sites_need_no_paces_of_peers_though_measured_rates_differ_a_little() -> None:
+    links = network([100e6, 96e6, 104e6], [95e6, 101e6, 99e6], {})
+    assert all(paces(links, rank).peers == () for rank in range(3))
