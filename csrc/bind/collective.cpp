@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <ranges>
 
 #include "bind/module.hpp"
 #include "bind/segments.hpp"
@@ -192,20 +193,27 @@ py::bytes wire_of(const OutSlice& slice) {
   return wire;
 }
 
+bool each_once(Order order, int world) {
+  std::ranges::sort(order);
+  return std::ranges::equal(order, std::views::iota(0, world));
+}
+
 void register_schedules(py::module_& m) {
   m.def(
       "schedule",
       [](const std::string& algorithm, int rank, int world, std::uint64_t elements,
-         std::uint32_t block, int root, const Shares& shares) {
+         std::uint32_t block, int root, const Shares& shares, const Order& order) {
         require(
             shares.empty() || (shares.size() == static_cast<std::size_t>(world) &&
                                std::accumulate(shares.begin(), shares.end(), 0U) == whole_share),
             "expected a share for each rank, together 65536");
+        require(order.empty() || each_once(order, world), "expected each rank once");
         return dict_of(
-            checked_schedule(algorithm, {rank, world, {{elements, block}}, shares}, root));
+            checked_schedule(algorithm, {rank, world, {{elements, block}}, shares, order}, root));
       },
       py::arg("algorithm"), py::kw_only(), py::arg("rank"), py::arg("world"), py::arg("elements"),
-      py::arg("block"), py::arg("root") = 0, py::arg("shares") = Shares{});
+      py::arg("block"), py::arg("root") = 0, py::arg("shares") = Shares{},
+      py::arg("order") = Order{});
   m.def(
       "choose",
       [](int world, const SegmentNames& segments) {

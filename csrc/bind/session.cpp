@@ -160,6 +160,7 @@ class BoundSession {
     Choice choice = choice_for(schedule, format, terms);
     request.algorithm = choice.algorithm;
     request.shares = std::move(choice.shares);
+    request.order = std::move(choice.order);
     request.slice_elements = choice.slice_elements;
     if (const std::uint64_t bytes = terms_of(request.algorithm, world(), format).bytes();
         terms && request.output.size() != bytes)

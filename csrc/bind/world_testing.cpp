@@ -33,8 +33,9 @@ constexpr std::array trouble_names = {"kill",
                                       "coordinator_killed"};
 constexpr std::array lie_names = {"offset", "length",  "transfer", "operation",
                                   "source", "garbage", "twice"};
-constexpr std::array collective_names = {"", "all_reduce", "broadcast", "all_gather"};
-constexpr std::array algorithm_names = {"", "direct", "gather", "ring", "broadcast"};
+constexpr std::array collective_names = {"", "all_reduce", "broadcast", "all_gather", "swap"};
+constexpr std::array algorithm_names = {"",     "direct",    "gather",
+                                        "ring", "broadcast", "swap"};
 
 constexpr int most_sites = 26;  // their names begin with the letters in turn
 
@@ -84,6 +85,7 @@ OperationPlan operation_from(const py::dict& values, std::size_t world) {
   if (s.take("algorithm", name)) plan.algorithm = named<Algorithm>(algorithm_names, name);
   s.take("elements", plan.elements);
   s.take("slice_elements", plan.slice_elements);
+  s.take("order", plan.order);
   std::pair<std::string, std::string> codec("f32", "f32");
   s.take("codec", codec);
   if (codecs::find(codec.first) == nullptr || codecs::find(codec.second) == nullptr)

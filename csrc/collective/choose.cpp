@@ -129,12 +129,19 @@ std::string_view name_of(Algorithm algorithm) {
   return "unknown";  // a number that came from outside
 }
 
-std::string cut_text(std::uint32_t slice_elements, const Shares& shares) {
+std::string cut_text(std::uint32_t slice_elements, const Shares& shares, const Order& order) {
   std::string text = "slices of " + std::to_string(slice_elements) + " elements and ";
-  if (shares.empty()) return text + "even shares";
-  text += "shares of";
-  for (const std::uint32_t share : shares) text += " " + std::to_string(share);
-  return text + " in " + std::to_string(whole_share);
+  if (shares.empty()) {
+    text += "even shares";
+  } else {
+    text += "shares of";
+    for (const std::uint32_t share : shares) text += " " + std::to_string(share);
+    text += " in " + std::to_string(whole_share);
+  }
+  if (order.empty()) return text;
+  text += ", in the order";
+  for (const int rank : order) text += " " + std::to_string(rank);
+  return text;
 }
 
 }  // namespace isthmus

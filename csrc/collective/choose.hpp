@@ -19,6 +19,7 @@ static_assert(default_slice_elements % codecs::max_granule == 0);
 struct Choice {
   Algorithm algorithm = Algorithm::gather;
   Shares shares{};  // of direct; none: all the same
+  Order order{};    // of ring; none: by rank
   std::uint32_t slice_elements = default_slice_elements;
   std::optional<double> seconds{};  // that it takes, where the paths are known
 
@@ -36,7 +37,7 @@ Status check_schedule(Algorithm algorithm, const Format& format);
 
 std::string_view name_of(Algorithm algorithm);
 
-// The slice and the shares in words, for messages; equal texts mean equal cuts.
-std::string cut_text(std::uint32_t slice_elements, const Shares& shares);
+// The slice, the shares and the order in words, for messages; equal texts mean equal cuts.
+std::string cut_text(std::uint32_t slice_elements, const Shares& shares, const Order& order);
 
 }  // namespace isthmus

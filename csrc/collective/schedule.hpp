@@ -82,12 +82,16 @@ struct Stretch {
 using Shares = std::vector<std::uint32_t>;
 inline constexpr std::uint32_t whole_share = 1 << 16;
 
-// REQUIRES: 0 <= rank < world, every granule is above 0, and shares are as said.
+// In which order a ring goes round: ranks by place, each once. None: by rank.
+using Order = std::vector<std::uint16_t>;
+
+// REQUIRES: 0 <= rank < world, every granule is above 0, and shares and order are as said.
 struct Shape {
   int rank;
   int world;
   std::vector<Stretch> stretches;
   Shares shares{};
+  Order order{};
 
   std::uint64_t elements() const;
 };

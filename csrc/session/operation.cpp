@@ -62,7 +62,8 @@ Job Operation::job_of(Format format) const {
   const Shape shape{.rank = place_.rank,
                     .world = place_.world,
                     .stretches = format.stretches(),
-                    .shares = request_.shares};
+                    .shares = request_.shares,
+                    .order = request_.order};
   const bool gathers_terms = request_.terms && request_.algorithm == Algorithm::gather;
   Job job{.rank = place_.rank,
           .world = place_.world,

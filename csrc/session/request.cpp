@@ -61,6 +61,7 @@ Announcement announcement_of(const Request& r) {
                  .root = static_cast<std::uint16_t>(r.root),
                  .slice_elements = r.slice_elements,
                  .shares = r.shares,
+                 .order = r.order,
                  .bytes = moves_bytes(r.collective) ? r.output.size() : 0,
                  .layout = r.layout,
                  .weight = r.weight,
@@ -78,6 +79,8 @@ std::vector<std::byte> to_payload(const Announcement& a) {
       .put(a.slice_elements)
       .put(static_cast<std::uint16_t>(a.shares.size()));
   for (const std::uint32_t share : a.shares) out.put(share);
+  out.put(static_cast<std::uint16_t>(a.order.size()));
+  for (const std::uint16_t rank : a.order) out.put(rank);
   out.put(a.bytes).put(a.layout).put(a.weight).put(static_cast<std::uint32_t>(a.segments.size()));
   for (const SegmentName& segment : a.segments) {
     out.put(segment.up)
@@ -108,6 +111,8 @@ Result<Announcement> parse_announcement(ByteView payload) {
   a.slice_elements = in.get<std::uint32_t>();
   const auto shares = in.get<std::uint16_t>();
   for (std::uint16_t i = 0; i < shares && in.ok(); ++i) a.shares.push_back(in.get<std::uint32_t>());
+  const auto places = in.get<std::uint16_t>();
+  for (std::uint16_t i = 0; i < places && in.ok(); ++i) a.order.push_back(in.get<std::uint16_t>());
   a.bytes = in.get<std::uint64_t>();
   a.layout = in.get<std::uint64_t>();
   a.weight = in.get<float>();
@@ -171,9 +176,10 @@ std::string difference(const Announcement& mine, const std::string& my_site,
   if (mine.algorithm != theirs.algorithm)
     return say("the schedule", std::string(name_of(mine.algorithm)),
                std::string(name_of(theirs.algorithm)));
-  if (mine.slice_elements != theirs.slice_elements || mine.shares != theirs.shares)
-    return say("the cut", cut_text(mine.slice_elements, mine.shares),
-               cut_text(theirs.slice_elements, theirs.shares));
+  if (mine.slice_elements != theirs.slice_elements || mine.shares != theirs.shares ||
+      mine.order != theirs.order)
+    return say("the cut", cut_text(mine.slice_elements, mine.shares, mine.order),
+               cut_text(theirs.slice_elements, theirs.shares, theirs.order));
   return "";
 }
 

@@ -35,6 +35,7 @@ struct Request {
   float weight = 1.0f;
   Algorithm algorithm = Algorithm::direct;
   Shares shares{};  // of direct; none: all the same
+  Order order{};    // of ring; none: by rank
   std::uint32_t slice_elements = default_slice_elements;
   std::uint64_t layout = 0;          // a hash of what the elements mean
   int root = 0;                      // broadcast; swap: the round
@@ -56,6 +57,7 @@ struct Announcement {
   std::uint16_t root = 0;
   std::uint32_t slice_elements = 0;
   Shares shares{};
+  Order order{};
   std::uint64_t bytes = 0;              // broadcast, swap
   std::vector<SegmentName> segments{};  // all_reduce
   std::uint64_t layout = 0;

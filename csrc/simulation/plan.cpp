@@ -78,6 +78,19 @@ void draw_cut(Random& random, int world, OperationPlan& plan) {
   plan.shares.push_back(left);
 }
 
+// Half of the rings go round in another order than that of the ranks. Numbers of its own, so that a
+// seed's world is else what it would be.
+void draw_orders(std::uint64_t seed, WorldPlan& plan) {
+  Random random(mix(seed ^ 0x0d3e5));
+  for (OperationPlan& operation : plan.operations) {
+    if (operation.algorithm != Algorithm::ring || random.one_in(2)) continue;
+    operation.order.resize(plan.sites.size());
+    std::iota(operation.order.begin(), operation.order.end(), std::uint16_t{0});
+    for (std::size_t left = operation.order.size(); left > 1; --left)
+      std::swap(operation.order[random.below(left)], operation.order[left - 1]);
+  }
+}
+
 OperationPlan draw_operation(Random& random, int world) {
   OperationPlan plan;
   plan.elements = draw_elements(random);
@@ -226,6 +239,7 @@ WorldPlan draw_world(std::uint64_t seed, bool faults) {
   const int operations = random.between(1, most_operations);
   for (int i = 0; i < operations; ++i) plan.operations.push_back(draw_operation(random, world));
   draw_times(random, plan);
+  draw_orders(seed, plan);
   if (!faults) return plan;
   if (random.one_in(5))
     plan.operations[random.below(plan.operations.size())].odd_site =
@@ -275,10 +289,9 @@ std::string say(const OperationPlan& operation, const WorldPlan& plan) {
   std::string text(name_of(operation.collective));
   text += " of " + std::to_string(operation.elements);
   if (operation.collective == Collective::all_reduce) {
-    constexpr std::array algorithms = {"?", "direct", "gather", "ring", "broadcast"};
-    text += " elements, " + std::string(algorithms[static_cast<std::size_t>(operation.algorithm)]) +
+    text += " elements, " + std::string(name_of(operation.algorithm)) +
             (operation.mean ? ", mean, " : ", sum, ") +
-            cut_text(operation.slice_elements, operation.shares);
+            cut_text(operation.slice_elements, operation.shares, operation.order);
     for (const SegmentPlan& segment : operation.segments)
       text += ", " + std::to_string(segment.elements) + " " + segment.up + "/" + segment.down;
   } else {

@@ -66,6 +66,7 @@ struct OperationPlan {
   Collective collective = Collective::all_reduce;
   Algorithm algorithm = Algorithm::direct;
   Shares shares;
+  Order order;
   std::uint32_t slice_elements = default_slice_elements;
   std::vector<SegmentPlan> segments;  // all_reduce
   std::uint64_t elements = 1;         // of all segments; broadcast, all_gather: bytes

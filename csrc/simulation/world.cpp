@@ -159,6 +159,7 @@ Request Site::request_for(std::size_t index) {
   request.weight = operation.weights[static_cast<std::size_t>(site_)];
   request.algorithm = operation.algorithm;
   request.shares = operation.shares;
+  request.order = operation.order;
   request.slice_elements = operation.slice_elements;
   return request;
 }

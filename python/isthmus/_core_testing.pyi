@@ -105,6 +105,7 @@ def schedule(
     block: int,
     root: int = 0,
     shares: Sequence[int] = (),
+    order: Sequence[int] = (),
 ) -> dict[str, list[dict[str, Any]]]:
     """One rank's part in a collective: its sends, receives and sums, spans as (begin, count)."""
 

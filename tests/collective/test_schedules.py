@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import random
 from dataclasses import dataclass
@@ -249,6 +250,31 @@ def test_uneven_shares_still_sum_everything_once_and_near_to_what_was_asked(
         assert written == elements
         own = sum(total["span"][1] for total in schedule["sums"])
         assert abs(own - elements * shares[rank] / 65536) <= 2 * block
+
+
+@pytest.mark.parametrize("size", WORLDS)
+@pytest.mark.parametrize(("elements", "block"), [(100_001, 128), (3, 4), (64 * 63 * 4, 4)])
+def test_a_ring_in_any_order_is_the_ring_by_rank_with_other_names(
+    size: int, elements: int, block: int
+) -> None:
+    order = random.Random(size).sample(range(size), size)
+    by_rank = schedules_of("ring", size, elements, block)
+    schedules = [
+        _core.schedule("ring", rank=rank, world=size, elements=elements, block=block, order=order)
+        for rank in range(size)
+    ]
+    matched(schedules)
+    for place, rank in enumerate(order):
+        named = copy.deepcopy(by_rank[place])
+        for transfer in (*named["sends"], *named["receives"]):
+            transfer["peer"] = order[transfer["peer"]]
+        assert schedules[rank] == named
+
+
+def test_an_order_is_each_rank_once() -> None:
+    for order in ([0, 1], [0, 1, 1], [1, 2, 3]):
+        with pytest.raises(Exception, match="each rank once"):
+            _core.schedule("ring", rank=0, world=3, elements=9, block=1, order=order)
 
 
 @pytest.mark.parametrize("size", WORLDS)
