@@ -34,8 +34,7 @@ constexpr std::array trouble_names = {"kill",
 constexpr std::array lie_names = {"offset", "length",  "transfer", "operation",
                                   "source", "garbage", "twice"};
 constexpr std::array collective_names = {"", "all_reduce", "broadcast", "all_gather", "swap"};
-constexpr std::array algorithm_names = {"",     "direct",    "gather",
-                                        "ring", "broadcast", "swap"};
+constexpr std::array algorithm_names = {"", "direct", "gather", "ring", "broadcast", "swap"};
 
 constexpr int most_sites = 26;  // their names begin with the letters in turn
 

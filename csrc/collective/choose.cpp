@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 
+#include "collective/tour.hpp"
+
 namespace isthmus {
 namespace {
 
@@ -61,14 +63,19 @@ std::uint32_t slice_for(const Format& format, const Paths& paths) {
   return elements;
 }
 
+double slice_bytes(const Choice& choice, const Format& format) {
+  return choice.slice_elements * static_cast<double>(format.down_bytes()) /
+         static_cast<double>(format.elements());
+}
+
 double seconds_of(const Choice& choice, const Format& format, const Paths& paths) {
   const Load load = load_of(format);
-  const double slice = choice.slice_elements * load.down / static_cast<double>(format.elements());
+  const double slice = slice_bytes(choice, format);
   switch (choice.algorithm) {
     case Algorithm::direct:
       return direct_seconds(paths, load, choice.shares, slice);
     case Algorithm::ring:
-      return ring_seconds(paths, load, slice);
+      return ring_seconds(paths, load, slice, choice.order);
     case Algorithm::gather:
     case Algorithm::broadcast:
     case Algorithm::swap:
@@ -84,6 +91,8 @@ Choice choose_for(Algorithm algorithm, int world, const Format& format, const Pa
   if (paths == nullptr || world < 2 || format.elements() == 0) return choice;
   choice.slice_elements = slice_for(format, *paths);
   if (algorithm == Algorithm::direct) choice.shares = best_shares(*paths, load_of(format));
+  if (algorithm == Algorithm::ring)
+    choice.order = best_order(*paths, load_of(format), slice_bytes(choice, format));
   choice.seconds = seconds_of(choice, format, *paths);
   return choice;
 }

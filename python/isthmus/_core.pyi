@@ -131,7 +131,7 @@ class Session:
 
 class Paths:
     """What the network between the sites carries: bytes a second and seconds one way, by rank;
-    pairs as [from][to]."""
+    pairs as [from][to]. relayed: two ranks, and the one by way of which they exchange data."""
 
     def __init__(
         self,
@@ -140,12 +140,14 @@ class Paths:
         downlink: Sequence[float],
         pair: Sequence[Sequence[float]],
         delay: Sequence[Sequence[float]],
+        relayed: Sequence[tuple[int, int, int]] = (),
     ) -> None: ...
     def choose(
         self, segments: Sequence[tuple[str, str, int]], *, schedule: str = "auto"
     ) -> dict[str, Any]:
-        """How an all-reduce runs: schedule, shares (of 65536, empty: even), slice_elements, and the
-        seconds that the network takes for it (None for one site)."""
+        """How an all-reduce runs: schedule, shares (of 65536, empty: even), order (of a ring; empty:
+        by rank), slice_elements, and the seconds that the network takes for it (None for one
+        site)."""
 
 class Coordinator:
     """The roster's keeper, in a thread of its own. Never sees data."""

@@ -15,12 +15,13 @@ PAYLOAD_SHARE = 0.95
 class Plan:
     """How an all-reduce runs, and the seconds that the network takes for it.
 
-    shares: what each site adds up for all, by rank, together 1. slice_elements: what travels in one
-    frame.
+    shares: what each site adds up for all, by rank, together 1. order: ranks, as a ring goes round
+    them; empty for other schedules. slice_elements: what travels in one frame.
     """
 
     schedule: str
     shares: tuple[float, ...]
+    order: tuple[int, ...]
     slice_elements: int
     seconds: float
 
@@ -30,7 +31,9 @@ class Links:
     """Between the sites of a session, by rank; the same at every site.
 
     uplink, downlink: bytes a second, of one site to and from all others together. pair: bytes a
-    second as [from][to]. delay: seconds one way, as [from][to].
+    second as [from][to]. delay: seconds one way, as [from][to]. relayed: pairs that cannot connect
+    to each other, and by way of whom they exchange data; what their links' numbers then are follows
+    from those of the two hops.
     """
 
     sites: tuple[str, ...]
@@ -38,6 +41,7 @@ class Links:
     downlink: tuple[float, ...]
     pair: tuple[tuple[float, ...], ...]
     delay: tuple[tuple[float, ...], ...]
+    relayed: tuple[tuple[int, int, int], ...] = ()
 
     def native(self) -> _core.Paths:
         """Refused if the numbers are none that a network can have."""
@@ -45,7 +49,11 @@ class Links:
         if any(len(rows) != world for rows in (self.uplink, self.downlink, self.pair, self.delay)):
             raise Refused(f"links of {world} sites need a row for each of them")
         return _core.Paths(
-            uplink=self.uplink, downlink=self.downlink, pair=self.pair, delay=self.delay
+            uplink=self.uplink,
+            downlink=self.downlink,
+            pair=self.pair,
+            delay=self.delay,
+            relayed=self.relayed,
         )
 
     def plan(self, elements: int, codec: str | Codec = "f32", *, schedule: str = "auto") -> Plan:
@@ -60,9 +68,11 @@ class Links:
         chosen = self.native().choose(segments, schedule=schedule)
         world = len(self.sites)
         whole = sum(chosen["shares"])
+        by_rank = range(world) if chosen["schedule"] == "ring" else ()
         return Plan(
             schedule=chosen["schedule"],
             shares=tuple(s / whole for s in chosen["shares"]) or (1 / world,) * world,
+            order=tuple(chosen["order"] or by_rank),
             slice_elements=chosen["slice_elements"],
             seconds=chosen["seconds"] or 0.0,
         )

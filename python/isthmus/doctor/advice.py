@@ -169,7 +169,10 @@ def explain_schedule(links: Links | None, forecasts: tuple[Forecast, ...], codec
     if links is None or chosen is None:
         return "isthmus chooses"
     text = f"isthmus takes {chosen!r} for a bucket of 25 MiB"
-    shares = links.plan(bucket_elements, codec).shares
+    plan = links.plan(bucket_elements, codec)
+    shares = plan.shares
+    if chosen == "ring":
+        text += f", round by {', '.join(links.sites[rank] for rank in plan.order)}"
     if chosen == "direct" and max(shares) > 1.1 * min(shares):
         owned = zip(links.sites, shares, strict=True)
         told = ", ".join(f"{site} {100 * share:.0f} %" for site, share in owned)
