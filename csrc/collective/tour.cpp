@@ -193,7 +193,8 @@ Order improved(Order tour, const Paths& paths, const Load& load, double slice) {
 double bound(const Paths& paths, const Load& load, double slice) {
   const Walk walk(paths, load, slice);
   const std::vector<double> least = least_steps(paths, walk);
-  const double thinnest = std::min(std::ranges::min(paths.uplink), std::ranges::min(paths.downlink));
+  const double thinnest =
+      std::min(std::ranges::min(paths.uplink), std::ranges::min(paths.downlink));
   return walk.all({.busiest = walk.step_bytes() / thinnest,
                    .around = std::accumulate(least.begin(), least.end(), 0.0)});
 }

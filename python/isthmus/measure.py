@@ -85,14 +85,23 @@ class Rates:
         return Rates(np.zeros((world, world)), np.zeros(world), np.zeros(world))
 
     @staticmethod
-    def of(arrived: NDArray[np.float64], seconds: float) -> "Rates":
-        """arrived: bytes so far as [look][to][from], in so many seconds at even steps."""
+    def of(
+        arrived: NDArray[np.float64], seconds: float, relayed: Sequence[tuple[int, int, int]] = ()
+    ) -> "Rates":
+        """arrived: bytes so far as [look][to][from], in so many seconds at even steps. What goes by
+        way of a third site has come in there and left again."""
         boxes = [[Box.of(curve, seconds) for curve in row.T] for row in np.moveaxis(arrived, 0, 1)]
-        columns = list(zip(*boxes, strict=True))
+        columns = [list(column) for column in zip(*boxes, strict=True)]
+        pair = np.array([[box.rate for box in column] for column in columns])
+        rows = [list(row) for row in boxes]
+        for a, b, by in relayed:
+            passed_on = [boxes[b][a], boxes[a][b]]
+            columns[by] += passed_on
+            rows[by] += passed_on
         return Rates(
-            np.array([[box.rate for box in column] for column in columns]),
+            pair,
             np.array([together(column) for column in columns]),
-            np.array([together(row) for row in boxes]),
+            np.array([together(row) for row in rows]),
         )
 
     def or_faster(self, other: "Rates") -> "Rates":
@@ -136,16 +145,20 @@ def groups(world: int) -> list[range]:
     return [range(a, b) for a, b in itertools.pairwise(ends)]
 
 
-def widths(seen: Rates) -> NDArray[np.float64]:
+def widths(seen: Rates, relayed: Sequence[tuple[int, int, int]] = ()) -> NDArray[np.float64]:
     """What pairs carry as [from][to]: as seen where a pair is known to be narrower than its ends,
-    which it shared with the other rounds of its group; else what its ends allow."""
+    which it shared with the other rounds of its group and with what the ends carried for others;
+    else what its ends allow."""
     world = len(seen.uplink)
     ends = np.minimum.outer(seen.uplink, seen.downlink)
     pair = np.zeros((world, world))
     for group in groups(world):
+        shared = np.full(world, len(group))
+        for a, b, by in relayed:
+            shared[by] += 2 * any(partner(a, world, r) == b for r in group)
         for a, r in itertools.product(range(world), group):
             b = partner(a, world, r)
-            is_narrow = seen.pair[a, b] < _NARROW * ends[a, b] / len(group)
+            is_narrow = seen.pair[a, b] < _NARROW * ends[a, b] / max(shared[a], shared[b])
             pair[a, b] = seen.pair[a, b] if is_narrow else ends[a, b]
     return pair
 
@@ -165,6 +178,9 @@ class _Measurement:
         rtts = [others[s]["min_rtt_ms"] / 1e3 if s in others else 0.0 for s in self._sites]
         table = self._share(rtts)
         self._rtt = np.minimum(table, table.T)  # both ends have measured the same round trip
+        self._relayed = tuple(self._native.relayed)
+        for a, b, by in self._relayed:  # TCP knows no more than the way to the third site
+            self._rtt[a, b] = self._rtt[b, a] = self._rtt[a, by] + self._rtt[by, b]
         self._longest = longest = float(self._rtt.max())
         self._most = _MOST_FAR_BYTES if longest > _NEAR_SECONDS else _MOST_NEAR_BYTES
         self._enough = max(_LONG_ENOUGH, _ROUND_TRIPS * longest)
@@ -189,8 +205,9 @@ class _Measurement:
             sites=self._sites,
             uplink=tuple(seen.uplink.tolist()),
             downlink=tuple(seen.downlink.tolist()),
-            pair=tuple(map(tuple, widths(seen).tolist())),
+            pair=tuple(map(tuple, widths(seen, self._relayed).tolist())),
             delay=tuple(map(tuple, (self._rtt / 2).tolist())),
+            relayed=self._relayed,
         )
 
     def _grow(self, group: range) -> Rates:
@@ -265,7 +282,7 @@ class _Measurement:
         ]
         table = self._share(np.array(curves).ravel())
         arrived = table.reshape(self._world, self._world, len(times)).transpose(2, 0, 1)
-        return Rates.of(arrived, seconds), seconds
+        return Rates.of(arrived, seconds, self._relayed), seconds
 
     def _share(self, numbers: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64]:
         """Every site's numbers, by rank."""

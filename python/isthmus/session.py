@@ -11,6 +11,7 @@ import os
 import warnings
 import weakref
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
@@ -114,10 +115,13 @@ class Session:
 
     def set_links(self, links: Links | None) -> None:
         """Go by these links from the next operation on; None: by the bytes alone, and sending as
-        fast as TCP does. All sites must say the same at the same point."""
+        fast as TCP does. All sites must say the same at the same point. By way of whom pairs go
+        is what this session has found, whatever the links say."""
         self._check_usable()
         if links is not None and links.sites != self._sites:
             raise Refused(f"links of the sites {links.sites}, but the session has {self._sites}")
+        if links is not None:
+            links = replace(links, relayed=tuple(self._native.relayed))
         self._native.set_paths(None if links is None else links.native())
         told = PAYLOAD_SHARE * self._settings.uplink_mbit * 1e6 / 8
         found = Paces(0.0) if links is None else paces(links, self._rank)

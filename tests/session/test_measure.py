@@ -1,6 +1,7 @@
 """Links measured between real sites on the loopback, and what measuring is made of."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import isthmus
 import numpy as np
@@ -30,6 +31,28 @@ def test_an_uplink_is_what_its_links_carry_at_one_moment() -> None:
     assert seen.pair[0].tolist() == pytest.approx([0, 10_000, 5000])
     assert seen.uplink.tolist() == pytest.approx([15_000, 0, 3000])
     assert seen.downlink.tolist() == pytest.approx([0, 10_000, 5000])
+
+
+def test_what_a_third_site_passes_on_shows_at_its_uplink_and_its_downlink() -> None:
+    arrived = np.zeros((41, 3, 3))
+    steps = np.arange(41) * 100.0
+    for origin, target, rate in ((0, 1, 3), (0, 2, 3), (1, 2, 2), (2, 1, 1)):
+        arrived[:, target, origin] = rate * steps
+    seen = Rates.of(arrived, 4.0, [(1, 2, 0)])
+    assert seen.uplink.tolist() == pytest.approx([9000, 2000, 1000])
+    assert seen.downlink.tolist() == pytest.approx([3000, 4000, 5000])
+    assert seen.pair[1, 2] == pytest.approx(2000)
+
+
+def test_links_of_a_third_site_are_not_narrow_because_it_carries_others() -> None:
+    world = 4  # two rounds of swaps go together, and in one of them 1 and 2 by way of 0
+    seen = Rates(np.full((world, world), 25.0), np.full(world, 100.0), np.full(world, 100.0))
+    assert (widths(seen)[0, 1:] == 25).all()
+    round = next(r for r in range(rounds(world)) if partner(1, world, r) == 2)
+    group = next(group for group in groups(world) if round in group)
+    beside = {partner(0, world, r) for r in group} - {0}
+    found = widths(seen, [(1, 2, 0)])
+    assert {j for j in range(1, world) if found[0, j] == 100} == beside
 
 
 def test_a_pair_is_narrow_only_if_it_had_less_than_its_part_of_its_ends() -> None:
@@ -113,6 +136,48 @@ def test_sites_that_go_by_different_links_are_told_so() -> None:
             works[0].wait()
         with pytest.raises(isthmus.Refused):
             works[1].wait()
+
+
+def test_a_ring_in_another_order_leaves_the_same_bits_everywhere() -> None:
+    world, n = 4, 400_000
+    rng = np.random.default_rng(8)
+    inputs = [rng.standard_normal(n).astype(np.float32) for _ in range(world)]
+    with testing.sites(world) as sessions:
+        even = even_links(sessions[0].sites, mbit=1000, rtt_s=0.1)
+        pair = [list(row) for row in even.pair]
+        pair[1][2] = pair[2][1] = 1e5
+        links = replace(even, pair=tuple(map(tuple, pair)))
+        assert links.plan(n, schedule="ring").order not in (tuple(range(world)), ())
+        results = []
+        for _ in range(2):
+            for session in sessions:
+                session.set_links(links)
+                session._native.set_pace(0.0)
+            arrays = [x.copy() for x in inputs]
+            works = [
+                s.all_reduce(x, schedule="ring") for s, x in zip(sessions, arrays, strict=True)
+            ]
+            for work in works:
+                work.wait()
+            results += arrays
+    for x in results:
+        assert x.tobytes() == results[0].tobytes()
+    assert np.allclose(results[0], np.mean(inputs, axis=0), atol=1e-6)
+
+
+def test_sites_that_go_round_in_different_orders_are_told_so() -> None:
+    with testing.sites(4) as sessions:
+        even = even_links(sessions[0].sites, mbit=1000, rtt_s=0.1)
+        pair = [list(row) for row in even.pair]
+        pair[1][2] = pair[2][1] = 1e5
+        odd = replace(even, pair=tuple(map(tuple, pair)))
+        for session in sessions:
+            session.set_links(odd if session.rank == 3 else even)
+        arrays = [np.ones(300_000, np.float32) for _ in sessions]
+        works = [s.all_reduce(x, schedule="ring") for s, x in zip(sessions, arrays, strict=True)]
+        for work in works:
+            with pytest.raises(isthmus.Refused, match="in the order 0 "):
+                work.wait()
 
 
 def test_links_of_other_sites_are_refused() -> None:
