@@ -291,7 +291,7 @@ class BoundSession {
 std::unique_ptr<BoundSession> open_session(std::string rendezvous, std::string site, int sites,
                                            std::string run, bool serve, std::string listen,
                                            std::string advertise, int streams, double timeout,
-                                           double heartbeat, std::string congestion,
+                                           double heartbeat, std::string congestion, bool relay,
                                            int codec_threads) {
   if (sites < 1 || sites > max_sites)
     raise(refused("sites must be 1 to " + std::to_string(max_sites) + ", not " +
@@ -315,6 +315,7 @@ std::unique_ptr<BoundSession> open_session(std::string rendezvous, std::string s
                      .streams = streams,
                      .timeout_ns = to_ns(timeout),
                      .heartbeat_timeout_ns = to_ns(heartbeat),
+                     .relays = relay,
                      .codec_threads = codec_threads,
                      .tcp = {.congestion = std::move(congestion)}});
 }
@@ -342,7 +343,7 @@ void register_session(py::module_& m) {
   py::class_<BoundSession>(m, "Session")
       .def(py::init(&open_session), py::kw_only(), "rendezvous"_a, "site"_a, "sites"_a, "run"_a,
            "serve"_a, "listen"_a, "advertise"_a, "streams"_a, "timeout"_a, "heartbeat"_a,
-           "congestion"_a, "codec_threads"_a)
+           "congestion"_a, "relay"_a, "codec_threads"_a)
       .def_property_readonly("rank", &BoundSession::rank)
       .def_property_readonly("world_size", &BoundSession::world_size)
       .def_property_readonly("generation", &BoundSession::generation)

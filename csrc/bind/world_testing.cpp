@@ -180,6 +180,9 @@ WorldPlan plan_from(std::uint64_t seed, const py::dict& values) {
   std::vector<int> mute;
   s.take("without_listener", mute);
   for (const int site : mute) plan.sites.at(static_cast<std::size_t>(site)).listens = false;
+  std::vector<int> strict;
+  s.take("without_relay", strict);
+  for (const int site : strict) plan.sites.at(static_cast<std::size_t>(site)).relays = false;
   if (latency_ns >= 0) std::ranges::fill(plan.latency_ns, latency_ns);
   std::vector<py::dict> list;
   if (s.take("operations", list)) {

@@ -44,12 +44,14 @@ Status Mesh::plan_routes(std::int64_t now_ns, std::int64_t deadline_ns) {
     Route& route = routes_[static_cast<std::size_t>(peer)];
     route.since_ns = now_ns;
     if (!member(peer).address.empty()) route.attempts.push_back({.way = direct_way});
-    for (int third = 0; third < world; ++third)
+    for (int third = 0; third < world && relays_; ++third)
       if (third != rank_ && third != peer && !member(third).address.empty())
         route.attempts.push_back({.way = third});
     if (route.attempts.empty())
       return refused("neither " + quoted(member(low).site) + " nor " + quoted(member(high).site) +
-                         " can be dialled: let one of them listen, or a third site that both reach",
+                         " can be dialled: let one of them listen" +
+                         (relays_ ? ", or a third site that both reach"
+                                  : "; relay=False lets no third site connect them"),
                      peer);
     const auto streams = static_cast<std::uint16_t>(streams_with(peer) + 1);
     for (std::uint16_t i = 0; i < streams; ++i)
@@ -114,7 +116,7 @@ Status Mesh::greet(Dial& dial) {
   while (true) {
     if (auto s = dial.channel->flush(); !s.ok()) return s;
     const bool asks = dial.said == Dial::Said::wish;
-    auto message = dial.channel->receive(asks ? max_join_bytes : 0);
+    auto message = dial.channel->receive(max_join_bytes);
     if (!message.ok()) return message.status();
     if (!message->has_value()) return {};
     if (asks) {
@@ -122,7 +124,9 @@ Status Mesh::greet(Dial& dial) {
       continue;
     }
     const Header& header = (*message)->header;
-    if (header.kind != Kind::welcome || header.run != roster_.run || header.source != dial.peer)
+    const bool ours = header.run == roster_.run && header.source == dial.peer;
+    if (ours && header.kind == Kind::refuse) return heed_refusal(dial, **message);
+    if (!ours || header.kind != Kind::welcome || header.length != 0)
       return wire_error("what answers there is another isthmus site");
     const auto peer = static_cast<std::size_t>(dial.peer);
     seats_[peer][dial.stream] = dial.channel->release();
@@ -143,9 +147,14 @@ Status Mesh::hear_relay(Dial& dial, const Message& message) {
     say_hello(dial, dial.way);
     return {};
   }
+  if (message.header.kind != Kind::refuse) return wire_error("it does not answer as a relay");
+  return heed_refusal(dial, message);
+}
+
+// Another way has to be tried; never ok.
+Status Mesh::heed_refusal(const Dial& dial, const Message& message) {
   const auto why = decode_refusal(message.payload);
-  if (message.header.kind != Kind::refuse || !why.ok())
-    return wire_error("it does not answer as a relay");
+  if (!why.ok()) return why.status();
   routes_[static_cast<std::size_t>(dial.peer)].refused = true;
   return refused(*why);
 }
@@ -207,7 +216,10 @@ Status Mesh::unreachable(int peer) const {
     text += " (" + (attempt.error.empty() ? "no answer" : attempt.error) + ")";
   }
   text += ": check advertise= at " + quoted(there.site) + " and that its port is open";
-  if (roster_.members.size() > 2) text += ", or let a third site be one that both can reach";
+  if (!relays_)
+    text += "; relay=False at " + quoted(member(rank_).site) + " lets no third site connect them";
+  else if (roster_.members.size() > 2)
+    text += ", or let a third site be one that both can reach";
   return refused(std::move(text), peer);
 }
 
@@ -241,7 +253,8 @@ void Mesh::make_offers(int peer, std::int64_t now_ns) {
     next_ns = now_ns + offer_again_ns;
     auto made = offers_to(peer, anywhere);
     for (int to = 0; to < static_cast<int>(seats_.size()); ++to) {
-      if (to == rank_ || member(to).address.empty() || (to != peer && !meets(to))) continue;
+      if (to == rank_ || member(to).address.empty()) continue;
+      if (to != peer && !(relays_ && meets(to))) continue;
       for (auto i = offers_to(peer, to); i < missing && made < max_offers; ++i, ++made)
         make_offer(to, peer, now_ns);
     }

@@ -4,6 +4,7 @@
 
 #include "base/check.hpp"
 #include "mesh/hello.hpp"
+#include "mesh/messages.hpp"
 
 namespace isthmus {
 namespace {
@@ -23,10 +24,12 @@ int default_streams(int world) {
 
 }  // namespace
 
-Mesh::Mesh(Network& network, std::unique_ptr<Listener> listener, std::int64_t heartbeat_timeout_ns)
+Mesh::Mesh(Network& network, std::unique_ptr<Listener> listener, std::int64_t heartbeat_timeout_ns,
+           bool relays)
     : network_(network),
       listener_(std::move(listener)),
       heartbeat_timeout_ns_(heartbeat_timeout_ns),
+      relays_(relays),
       relay_(network) {}
 
 Status Mesh::start(const Roster& roster, int rank, std::int64_t now_ns, std::int64_t deadline_ns) {
@@ -109,9 +112,12 @@ void Mesh::take_word(Guest& guest, std::int64_t now_ns) {
   if (header.kind != Kind::relay && header.kind != Kind::offer) return;
   const auto wanted = parse_wish(guest.word->payload);
   if (!wanted || *wanted >= seats_.size() || *wanted == header.source) return;
-  if (header.kind == Kind::relay && *wanted != rank_)
+  const bool for_others = *wanted != rank_;
+  if (for_others && !relays_)
+    refuse(std::move(guest.channel), "it passes on nothing for others (relay=False)");
+  else if (header.kind == Kind::relay && for_others)
     relay_.ask(std::move(guest.channel), header.source, *wanted, now_ns);
-  else if (header.kind == Kind::offer && *wanted == rank_)
+  else if (header.kind == Kind::offer && !for_others)
     take_offer(guest);
   else if (header.kind == Kind::offer)
     relay_.offer(std::move(guest.channel), header.source, *wanted, now_ns);
@@ -124,6 +130,10 @@ void Mesh::seat(Guest& guest) {
   if (!hello || hello->to != rank_) return;
   const bool relayed = hello->by != by_nobody;
   if (relayed && (hello->by >= seats_.size() || hello->by == source || hello->by == rank_)) return;
+  if (relayed && !relays_)
+    return refuse(std::move(guest.channel), "site \"" + member(rank_).site +
+                                                "\" lets no third site pass on its data "
+                                                "(relay=False)");
   auto& seats = seats_[source];
   if (hello->stream >= seats.size() || hello->streams + 1U != seats.size() ||
       seats[hello->stream] != nullptr)
@@ -133,6 +143,12 @@ void Mesh::seat(Guest& guest) {
   if (!guest.channel.flush().ok() || !guest.channel.flushed()) return;
   seats[hello->stream] = guest.channel.release();
   if (relayed) ways_[source] = hello->by;
+}
+
+// Says why to who must not be left guessing.
+void Mesh::refuse(Channel channel, const std::string& why) const {
+  channel.send(stamp(Kind::refuse), encode_refusal(why));
+  (void)channel.flush();
 }
 
 bool Mesh::meets(int peer) const {

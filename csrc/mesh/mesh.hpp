@@ -23,8 +23,11 @@ inline constexpr int direct_way = -1;  // by way of nobody
 
 class Mesh {
  public:
-  // `listener` may be null: then every peer must have an address to dial.
-  Mesh(Network& network, std::unique_ptr<Listener> listener, std::int64_t heartbeat_timeout_ns);
+  // `listener` may be null: then every peer must have an address to dial. `relays`: what goes
+  // between this site and others may pass a third one, and this site passes on what others
+  // exchange.
+  Mesh(Network& network, std::unique_ptr<Listener> listener, std::int64_t heartbeat_timeout_ns,
+       bool relays = true);
 
   // Begins to connect to everybody in the roster. REQUIRES: roster.members[rank] is this site.
   Status start(const Roster& roster, int rank, std::int64_t now_ns, std::int64_t deadline_ns);
@@ -81,6 +84,7 @@ class Mesh {
   bool serve(Guest& guest, std::int64_t now_ns);  // false: done with it
   void take_word(Guest& guest, std::int64_t now_ns);
   void seat(Guest& guest);
+  void refuse(Channel channel, const std::string& why) const;
   bool meets(int peer) const;        // a stream with it stands
   int streams_with(int peer) const;  // data streams
   Header stamp(Kind kind) const;
@@ -94,6 +98,7 @@ class Mesh {
   void say_hello(Dial& dial, int way);
   Status greet(Dial& dial);
   Status hear_relay(Dial& dial, const Message& message);
+  Status heed_refusal(const Dial& dial, const Message& message);
   Status step_route(int peer, std::int64_t now_ns);
   void take_next_way(int peer, std::int64_t now_ns);
   Status unreachable(int peer) const;
@@ -105,6 +110,7 @@ class Mesh {
   Network& network_;
   std::unique_ptr<Listener> listener_;
   std::int64_t heartbeat_timeout_ns_;
+  bool relays_;
   Roster roster_;
   int rank_ = -1;
   std::int64_t dial_until_ns_ = 0;

@@ -18,7 +18,7 @@ Engine::Engine(Network& network, std::unique_ptr<Listener> listener, EngineOptio
                std::shared_ptr<Work> joined, std::int64_t now_ns)
     : options_(std::move(options)),
       rendezvous_(network, options_.coordinator, options_.join, now_ns + options_.timeout_ns),
-      mesh_(network, std::move(listener), options_.heartbeat_timeout_ns),
+      mesh_(network, std::move(listener), options_.heartbeat_timeout_ns, options_.relays),
       joined_(std::move(joined)),
       now_ns_(now_ns),
       join_deadline_ns_(now_ns + options_.timeout_ns),
@@ -53,7 +53,10 @@ void Engine::step_joining(std::int64_t now_ns) {
   ahead_bytes_.resize(sites_.size());
   early_ = std::make_unique<Early>(static_cast<int>(sites_.size()), slice_buffers_);
   phase_ = Phase::meshing;
-  if (auto s = mesh_.start(*roster, rank_, now_ns, join_deadline_ns_); !s.ok()) fail(s, false);
+  if (auto s = mesh_.start(*roster, rank_, now_ns, join_deadline_ns_); !s.ok()) {
+    rendezvous_.report(s);
+    fail(s, false);
+  }
 }
 
 void Engine::step_meshing(std::int64_t now_ns) {

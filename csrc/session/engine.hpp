@@ -29,6 +29,7 @@ struct EngineOptions {
   std::int64_t timeout_ns = 60 * second_ns;  // of joining, and of an operation without progress
   std::int64_t heartbeat_timeout_ns = 5 * second_ns;
   Paces paces{};
+  bool relays = true;           // as Mesh
   Workers* workers = nullptr;   // they outlive the engine; null: it computes by itself
 };
 

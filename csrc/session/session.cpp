@@ -71,7 +71,8 @@ Status Session::start() {
                                 .codec_table = codecs::table_hash(),
                                 .ticket = random_seed()},
                        .timeout_ns = options_.timeout_ns,
-                       .heartbeat_timeout_ns = options_.heartbeat_timeout_ns};
+                       .heartbeat_timeout_ns = options_.heartbeat_timeout_ns,
+                       .relays = options_.relays};
   if (options_.codec_threads > 0) {
     const auto wake = [reactor = reactor_.get()] { reactor->post([] {}); };
     workers_ = std::make_unique<WorkerPool>(options_.codec_threads, wake);

@@ -317,6 +317,8 @@ std::vector<std::string> describe(const WorldPlan& plan) {
                 seconds(plan.jitter_ns) + ", " + std::to_string(plan.strangers) + " strangers");
   for (const SitePlan& site : plan.sites)
     if (!site.listens) out.push_back(site.name + " does not listen");
+  for (const SitePlan& site : plan.sites)
+    if (!site.relays) out.push_back(site.name + " lets nothing be relayed");
   for (const BlockPlan& block : plan.blocks)
     out.push_back(plan.sites[static_cast<std::size_t>(block.from)].name + " cannot connect to " +
                   plan.sites[static_cast<std::size_t>(block.to)].name +

@@ -54,6 +54,7 @@ struct SitePlan {
   std::int64_t down_bits_per_s = 0;
   int streams = 0;
   bool listens = true;
+  bool relays = true;
 };
 
 struct SegmentPlan {  // of an all_reduce

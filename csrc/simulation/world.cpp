@@ -87,6 +87,7 @@ void Site::join() {
   options.join.ticket = mix(plan_.seed * 64 + static_cast<std::uint64_t>(site_) + 1);
   options.timeout_ns = plan_.timeout_ns;
   options.heartbeat_timeout_ns = plan_.heartbeat_timeout_ns;
+  options.relays = self.relays;
   const bool knows_its_uplink = (plan_.seed + static_cast<std::uint64_t>(site_)) % 2 == 0;
   if (knows_its_uplink) options.paces.all = static_cast<double>(self.up_bits_per_s) / 8;
   const bool paces_peers = plan_.seed % 3 == 0;

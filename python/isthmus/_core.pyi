@@ -71,6 +71,7 @@ class Session:
         timeout: float,
         heartbeat: float,
         congestion: str,
+        relay: bool,
         codec_threads: int,
     ) -> None: ...
     @property

@@ -6,6 +6,7 @@ An argument wins over its variable. Whatever is wrong is named with its value an
 import math
 import os
 import sys
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -45,6 +46,7 @@ class JoinSettings:
     heartbeat: float
     uplink_mbit: float  # 0: not known
     congestion: str
+    relay: bool  # by way of a third site, and for others
     measure: bool  # the links, before anything else
     codec_threads: int
     rails: int
@@ -150,6 +152,19 @@ def is_private(host: str) -> bool:
     return host in ("localhost", "::1") or host.startswith("127.")
 
 
+def warn_if_exposed(settings: JoinSettings) -> None:
+    if settings.emulated:
+        return
+    for address in (settings.rendezvous, settings.listen, settings.advertise):
+        if address is not None and not is_private(address.host):
+            warnings.warn(
+                f"isthmus: traffic with {address} is NOT encrypted and peers are NOT "
+                "authenticated; run it inside a VPN such as WireGuard",
+                stacklevel=5,  # of join
+            )
+            return
+
+
 def emulated_site(environment: Mapping[str, str]) -> dict[str, str]:
     """What a site inside `isthmus wan` need not be told: its name, its address, and that the first
     site keeps the roster. Nothing for who brings a rendezvous of his own."""
@@ -181,6 +196,7 @@ def join_settings(
     heartbeat: float | None = None,
     uplink_mbit: float | None = None,
     congestion: str | None = None,
+    relay: bool | None = None,
     measure: bool | None = None,
     codec_threads: int | None = None,
     rails: int | None = None,
@@ -212,6 +228,7 @@ def join_settings(
         heartbeat=source.number("heartbeat", heartbeat, 5.0, unit="seconds"),
         uplink_mbit=source.number("uplink_mbit", uplink_mbit, 0.0, unit="Mbit/s"),
         congestion=source.name("congestion", congestion_name or "bbr", congestion_what),
+        relay=source.flag("relay", relay, default=True),
         measure=source.flag(
             "measure", measure, default=not is_private(rendezvous_address.host) and count > 1
         ),

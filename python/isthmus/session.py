@@ -8,7 +8,6 @@ import atexit
 import itertools
 import logging
 import os
-import warnings
 import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -39,7 +38,7 @@ class Session:
     """Made by `join`. All sites must start the same operations in the same order."""
 
     def __init__(self, settings: config.JoinSettings) -> None:
-        _warn_if_exposed(settings)
+        config.warn_if_exposed(settings)
         self._settings = settings
         self._process = os.getpid()
         self._closed = False
@@ -55,6 +54,7 @@ class Session:
             timeout=settings.timeout,
             heartbeat=settings.heartbeat,
             congestion=settings.congestion,
+            relay=settings.relay,
             codec_threads=settings.codec_threads,
         )
         self._sites = tuple(self._native.sites)
@@ -318,6 +318,7 @@ def join(
     heartbeat: float | None = None,
     uplink_mbit: float | None = None,
     congestion: str | None = None,
+    relay: bool | None = None,
     measure: bool | None = None,
     codec_threads: int | None = None,
     rails: int | None = None,
@@ -333,7 +334,8 @@ def join(
     by it; the same at all sites. Takes some seconds; by default done except between sites that meet
     on the loopback. uplink_mbit: what this site's uplink carries, in Mbit/s, where that is known
     better. congestion: TCP's congestion control ("bbr"); a kernel that lacks it keeps its own.
-    codec_threads: threads that decode, add and encode beside the session's own; by default as many
+    relay: where this site and another cannot connect, a third one may pass on their data, and this
+    one does so for others (True). codec_threads: threads that decode, add and encode beside the session's own; by default as many
     as this machine's cores allow, at most 4, and none on two cores. rails: how many ranks of the
     site are gateways (1), the same at every rank of every site; the gateway of rail r, the site's
     rank r, listens at the port of `listen` + r, and carries a part of each gradient bucket; links
@@ -358,6 +360,7 @@ def join(
         heartbeat=heartbeat,
         uplink_mbit=uplink_mbit,
         congestion=congestion,
+        relay=relay,
         measure=measure,
         codec_threads=codec_threads,
         rails=count,
@@ -386,16 +389,3 @@ def _close_open_sessions() -> None:
 
 
 atexit.register(_close_open_sessions)
-
-
-def _warn_if_exposed(settings: config.JoinSettings) -> None:
-    if settings.emulated:
-        return
-    for address in (settings.rendezvous, settings.listen, settings.advertise):
-        if address is not None and not config.is_private(address.host):
-            warnings.warn(
-                f"isthmus: traffic with {address} is NOT encrypted and peers are NOT "
-                "authenticated; run it inside a VPN such as WireGuard",
-                stacklevel=5,  # of join
-            )
-            return

@@ -27,6 +27,7 @@ def test_variables_alone_are_enough_and_the_rest_has_defaults() -> None:
     assert settings.listen == Address("0.0.0.0", 0)
     assert (settings.streams, settings.timeout, settings.heartbeat) == (0, 60.0, 5.0)
     assert (settings.uplink_mbit, settings.congestion) == (0.0, "bbr")
+    assert settings.relay is True
     assert (settings.rails, settings.rail) == (1, 0)
 
 
@@ -42,13 +43,14 @@ def test_every_variable_is_read() -> None:
         "ISTHMUS_UPLINK_MBIT": "200",
         "ISTHMUS_CONGESTION": "cubic",
         "ISTHMUS_CODEC_THREADS": "3",
+        "ISTHMUS_RELAY": "0",
         "ISTHMUS_RAILS": "3",
     }
     settings = join_settings(environment={**_good, **rest})
     assert (settings.run, settings.serve, settings.streams) == ("night", True, 4)
     assert (settings.timeout, settings.heartbeat) == (12.5, 2.0)
     assert (settings.uplink_mbit, settings.congestion) == (200.0, "cubic")
-    assert settings.codec_threads == 3
+    assert settings.codec_threads == 3 and settings.relay is False
     assert settings.rails == 3
     assert str(settings.listen) == "0.0.0.0:0"
     assert str(settings.advertise) == "[fd00::1]:29700"

@@ -120,6 +120,56 @@ def test_two_sites_without_a_third_say_what_they_said_before() -> None:
         assert one["joined"]["ended"] < 2, "counted from ten seconds after the last has come"
 
 
+@pytest.mark.parametrize("refused", [False, True])
+@pytest.mark.parametrize("strict", [[0], [2], [0, 2]])
+def test_a_site_that_forbids_relaying_is_reached_directly_or_not_at_all(
+    strict: list[int], refused: bool
+) -> None:
+    report = _core.simulate(
+        1, sites=3, blocks=between(0, 2, refused), without_relay=strict, operations=[SUM]
+    )
+    for one in report["sites"]:
+        assert one["joined"]["code"] == "refused"
+        text = one["joined"]["text"]
+        assert 'site "c-site" cannot reach site "a-site"' in text
+        assert "relay=False" in text and "third site" in text
+    well(_core.simulate(1, sites=3, blocks=[(2, 0, refused)], without_relay=strict))
+
+
+def test_two_sites_that_nobody_reaches_and_that_forbid_relaying_are_told_both_reasons() -> None:
+    report = _core.simulate(1, sites=3, without_listener=[0, 1], without_relay=[1])
+    text = site(report, "a-site")["joined"]["text"]
+    assert 'neither site "a-site" nor site "b-site" can be dialled' in text
+    assert "relay=False" in text
+
+
+def test_a_site_that_forbids_relaying_carries_nothing_for_others() -> None:
+    report = _core.simulate(1, sites=4, blocks=between(2, 3), without_relay=[0], operations=[SUM])
+    well(report)
+    assert set(ways(report).values()) == {"b-site"}
+    report = _core.simulate(1, sites=3, blocks=between(1, 2), without_relay=[0], operations=[SUM])
+    text = site(report, "c-site")["joined"]["text"]
+    assert 'nor by way of site "a-site" (it passes on nothing for others (relay=False))' in text
+
+
+def test_a_ring_whose_order_avoids_the_pair_needs_no_third_site() -> None:
+    """With the pair in the ring, what goes from the one to the other leaves site a-site as well."""
+    by_rank, around = (
+        _core.simulate(
+            1,
+            sites=4,
+            blocks=between(1, 2),
+            operations=[{**LARGE, "algorithm": "ring", "order": order}],
+            bits_per_s=20_000_000,
+        )
+        for order in ([], [0, 1, 3, 2])
+    )
+    well(by_rank)
+    well(around)
+    ends = [site(report, "d-site")["works"][0]["ended"] for report in (by_rank, around)]
+    assert ends[1] < 0.7 * ends[0]
+
+
 @pytest.mark.parametrize("kind", ["kill", "freeze", "leave"])
 def test_whoever_loses_the_relay_names_it_and_not_who_was_reached_by_way_of_it(kind: str) -> None:
     for seed in range(20):
