@@ -246,6 +246,25 @@ def test_sites_that_close_at_once_after_a_long_relayed_exchange_lose_nothing() -
     assert ways(report)
 
 
+def test_a_relay_that_is_done_stays_for_those_that_are_not() -> None:
+    """The root's bytes reach b-site, the relay, at once, and by way of it c-site, which is slow, for
+    much longer than a site that closes waits for others."""
+    report = _core.simulate(
+        1,
+        sites=3,
+        blocks=between(0, 2),
+        operations=[{"collective": "broadcast", "root": 0, "elements": 4_000_000}],
+        bits_per_s=50_000_000,
+        window_bytes=100_000,
+        close_after=0.0,
+        troubles=[{"kind": "slow", "at": 0.0, "site": 2, "factor": 20}],
+    )
+    well(report)
+    assert ways(report)["c-site", "a-site"] == "b-site"
+    ends = {name: site(report, name)["works"][0]["ended"] for name in NAMES[:3]}
+    assert ends["c-site"] > ends["b-site"] + 10
+
+
 def test_a_relayed_world_runs_the_same_way_twice() -> None:
     first, again = (
         _core.simulate(5, sites=4, blocks=between(0, 3), operations=[LARGE], torn=True, loss=0.02)
