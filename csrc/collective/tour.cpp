@@ -1,8 +1,9 @@
-// Every step of a ring carries 2 (W-1) chunks, and slices flow on behind each other: a ring takes
-// what the busiest link or site has to carry, and once round twice but for two hops. Two steps may
-// load the same site, where one of them goes by way of it.
+// Every step of a ring carries 2 (W-1) chunks, and slices flow on behind each other. Either the
+// busiest link or site is busy to the end, and one step more follows; or the last slice of a chunk
+// has to go once round twice but for two steps. Two steps may load the same site, where one of them
+// goes by way of it.
 //
-// Both parts only grow with each step of a walk. So a walk that, with the least that its rest can
+// Both only grow with each step of a walk. So a walk that, with the least that its rest can
 // take, is not better than the best tour known need not be finished.
 #include "collective/tour.hpp"
 
@@ -78,7 +79,10 @@ class Walk {
   }
 
   // Of a whole walk.
-  double all(Seconds s) const { return s.busiest + s.around * 2 * rounds_ / paths_.world; }
+  double all(Seconds s) const {
+    const double step = s.around / paths_.world;  // in the mean
+    return std::max(s.busiest + step, s.busiest / (2 * rounds_) + step * 2 * rounds_);
+  }
 
   double step_bytes() const { return step_bytes_; }
 

@@ -67,8 +67,9 @@ def ring_seconds(net: Links, order: Sequence[int], slice_bytes: float) -> float:
     for x, y in (hop for step in steps for hop in hops(net, *step)):
         rate = min(net.uplink[x], net.downlink[y], net.pair[x][y])
         around += net.delay[x][y] + slice_bytes / rate
-    each = (world - 1) * 8 * N / world
-    return busiest(net, dict.fromkeys(steps, each)) + around * (2 * world - 2) / world
+    chunk = 4 * N / world
+    busy, rounds = busiest(net, dict.fromkeys(steps, chunk)), 2 * world - 2
+    return max(rounds * busy + around / world, busy + rounds * around / world)
 
 
 def meets_relay(net: Links, order: Sequence[int]) -> bool:
