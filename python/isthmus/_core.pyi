@@ -146,8 +146,8 @@ class Paths:
     def choose(
         self, segments: Sequence[tuple[str, str, int]], *, schedule: str = "auto"
     ) -> dict[str, Any]:
-        """How an all-reduce runs: schedule, shares (of 65536, empty: even), order (of a ring; empty:
-        by rank), slice_elements, and the seconds that the network takes for it (None for one
+        """How an all-reduce runs: schedule, shares (of 65536; empty: even), order (of a ring;
+        empty: by rank), slice_elements, and the seconds that the network takes for it (None for one
         site)."""
 
 class Coordinator:

@@ -335,9 +335,10 @@ def join(
     on the loopback. uplink_mbit: what this site's uplink carries, in Mbit/s, where that is known
     better. congestion: TCP's congestion control ("bbr"); a kernel that lacks it keeps its own.
     relay: where this site and another cannot connect, a third one may pass on their data, and this
-    one does so for others (True). codec_threads: threads that decode, add and encode beside the session's own; by default as many
-    as this machine's cores allow, at most 4, and none on two cores. rails: how many ranks of the
-    site are gateways (1), the same at every rank of every site; the gateway of rail r, the site's
+    one does so for others (True). codec_threads: threads that decode, add and encode beside the
+    session's own; by default as many as this machine's cores allow, at most 4, and none on two
+    cores. rails: how many ranks of the site are gateways (1), the same at every rank of every site;
+    the gateway of rail r, the site's
     rank r, listens at the port of `listen` + r, and carries a part of each gradient bucket; links
     are then measured by `register` (docs/rails.md).
 

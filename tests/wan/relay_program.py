@@ -1,7 +1,7 @@
 """One site of a run in which some sites cannot connect: joins, reduces, tells what it saw.
 
-ELEMENTS REPEATS [SCHEDULE [LINKS]]: "measured" links, or told ones that are all alike: "MBIT:RTT_MS".
-A plan goes by them; without, it knows none.
+ELEMENTS REPEATS [SCHEDULE [LINKS]]: links are "measured", or told as "MBIT:RTT_MS", all alike; plans
+go by them.
 """
 
 import json

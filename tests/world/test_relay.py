@@ -247,8 +247,8 @@ def test_sites_that_close_at_once_after_a_long_relayed_exchange_lose_nothing() -
 
 
 def test_a_relay_that_is_done_stays_for_those_that_are_not() -> None:
-    """The root's bytes reach b-site, the relay, at once, and by way of it c-site, which is slow, for
-    much longer than a site that closes waits for others."""
+    """The root's bytes reach b-site, the relay, at once; by way of it they reach c-site, which is
+    slow, for much longer than a site that closes waits for others."""
     report = _core.simulate(
         1,
         sites=3,
