@@ -31,7 +31,9 @@ py::dict to_dict(const LinkStats& link) {
       "receiving_seconds"_a = seconds(link.run_ns_received),
       "received_mbit"_a = mbit_per_s(link.run_bytes_received, link.run_ns_received),
       "delivery_mbit"_a = path.delivery_bits_per_s / 1e6, "rtt_ms"_a = milliseconds(path.rtt_ns),
-      "min_rtt_ms"_a = milliseconds(path.min_rtt_ns), "retransmits"_a = path.retransmits);
+      "min_rtt_ms"_a = milliseconds(path.min_rtt_ns), "retransmits"_a = path.retransmits,
+      "segments"_a = path.segments, "segment_bytes"_a = path.segment_bytes,
+      "send_buffer_bytes"_a = path.send_buffer_bytes);
 }
 
 }  // namespace

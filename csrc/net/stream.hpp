@@ -19,9 +19,12 @@ struct PathInfo {
   std::int64_t rtt_ns = 0;      // smoothed
   std::int64_t min_rtt_ns = 0;  // the least of late
   std::int64_t retransmits = 0;
+  std::int64_t segments = 0;  // with data, sent again or not
   std::uint64_t bytes_acked = 0;
   std::int64_t busy_ns = 0;        // with bytes written that the peer had not acknowledged
   double delivery_bits_per_s = 0;  // as last measured, perhaps long ago
+  int segment_bytes = 0;           // the most in one
+  int send_buffer_bytes = 0;       // that the kernel may use, its own books with it
 };
 
 class Stream {

@@ -57,6 +57,12 @@ std::size_t to_iovec(const Spans& pieces, std::array<iovec, max_pieces>& out, st
   return count;
 }
 
+int get_option(int fd, int level, int name) {
+  int value = 0;
+  socklen_t size = sizeof value;
+  return getsockopt(fd, level, name, &value, &size) == 0 ? value : 0;
+}
+
 class TcpStream final : public Stream {
  public:
   TcpStream(Reactor& reactor, Socket socket, std::string peer, bool connected)
@@ -114,9 +120,12 @@ class TcpStream final : public Stream {
     return {.rtt_ns = std::int64_t{info.tcpi_rtt} * 1000,
             .min_rtt_ns = min_rtt_us * 1000,
             .retransmits = info.tcpi_total_retrans,
+            .segments = info.tcpi_data_segs_out,
             .bytes_acked = info.tcpi_bytes_acked,
             .busy_ns = static_cast<std::int64_t>(info.tcpi_busy_time) * 1000,
-            .delivery_bits_per_s = static_cast<double>(info.tcpi_delivery_rate) * 8};
+            .delivery_bits_per_s = static_cast<double>(info.tcpi_delivery_rate) * 8,
+            .segment_bytes = static_cast<int>(info.tcpi_snd_mss),
+            .send_buffer_bytes = get_option(socket_.fd(), SOL_SOCKET, SO_SNDBUF)};
   }
 
  private:

@@ -61,6 +61,9 @@ class Session {
   // Data leaves no faster from now on, in bytes a second of payload; 0: as fast as it can.
   void set_pace(double bytes_per_s);
 
+  // The data streams of the link to a peer, from soon on; both ends should be told the same.
+  void set_streams(int peer, int count);
+
   EngineStats stats();
   // REQUIRES: joined well. See Engine::abort.
   void abort(Status why);

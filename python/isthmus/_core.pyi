@@ -121,6 +121,9 @@ class Session:
         same two operations."""
     def set_pace(self, bytes_per_s: float) -> None:
         """All data together leaves no faster; payload bytes. 0: as fast as it can."""
+    def set_streams(self, peer: int, count: int) -> None:
+        """The link to a peer has so many data streams from soon on, 1 to 32; both ends say the
+        same, and the one that dials sees to it."""
     def stats(self) -> dict[str, Any]:
         """Since joining; docs/stats.md says what each number is."""
     def abort(self, *, code: str, text: str, peer: int) -> None:
