@@ -201,7 +201,7 @@ bool Link::next_frame(DataStream& data, Traffic& traffic) {
 
 Status Link::write_data(DataStream& data, Traffic& traffic) {
   std::size_t budget = budget_bytes;
-  while (!data.ended && !data.last_said && !data_stopped_ && !said_goodbye_ &&
+  while ((!data.ended || data.last_heard) && !data.last_said && !data_stopped_ && !said_goodbye_ &&
          data.stream->can_write()) {
     if (budget == 0) {
       more_ = true;
