@@ -51,6 +51,7 @@ PYTHON_LAYER: Mapping[str, int] = {
     "links": 2,
     "relays": 2,
     "measure": 3,
+    "streams": 3,
     "doors": 3,
     "work": 2,
     "follower": 2,

@@ -29,6 +29,7 @@ Link::Link(LinkOptions options, std::vector<std::unique_ptr<Stream>> streams,
     data_.emplace_back();
     data_.back().stream = std::move(streams[i]);
   }
+  share_unsent();
   silence_ends_ns_ = first_word_by_ns;
 }
 
@@ -162,17 +163,6 @@ Status Link::take(DataStream& data, std::size_t bytes, Traffic& traffic) {
   return {};
 }
 
-// The first word on a stream that was added, or the last on one that goes.
-Status Link::hear_of_stream(DataStream& data, const Header& header) {
-  if (header.length != 0) return wire_error("it sent a control frame on a data stream");
-  data.got = 0;
-  if (header.kind == Kind::heartbeat && std::exchange(data.unproven, false)) return {};
-  if (header.kind != Kind::goodbye) return wire_error("it sent a control frame on a data stream");
-  data.last_heard = true;
-  data.leaves = true;
-  return streams() > 0 ? Status{} : wire_error("it took the last data stream away");
-}
-
 Status Link::end_of_data(DataStream& data, const Status& why) {
   if (why.code != Code::peer_lost) return why;
   data.ended = true;
@@ -237,38 +227,6 @@ Status Link::write_data(DataStream& data, Traffic& traffic) {
     if (data.last_said) data.stream->shut_write();
   }
   return {};
-}
-
-void Link::add(std::unique_ptr<Stream> stream, bool dialled) {
-  DataStream data;
-  data.stream = std::move(stream);
-  data.greets = dialled;
-  data.unproven = !dialled;
-  data_.push_back(std::move(data));
-}
-
-void Link::keep(int count) {
-  int more = streams() - count;
-  for (auto data = data_.rbegin(); more > 0 && data != data_.rend(); ++data)
-    if (!std::exchange(data->leaves, true)) --more;
-}
-
-int Link::streams() const {
-  return static_cast<int>(
-      std::ranges::count_if(data_, [](const DataStream& d) { return !d.leaves; }));
-}
-
-// What streams have carried stays in the books when they are gone.
-void Link::forget_gone() {
-  std::erase_if(data_, [this](const DataStream& data) {
-    if (!data.gone()) return false;
-    const PathInfo path = data.stream->path();
-    gone_.retransmits += path.retransmits;
-    gone_.segments += path.segments;
-    gone_.bytes_acked += path.bytes_acked;
-    gone_.busy_ns = std::max(gone_.busy_ns, path.busy_ns);
-    return true;
-  });
 }
 
 Status Link::check_stamp(const Header& header) const {
@@ -386,7 +344,7 @@ LinkStats Link::stats() const {
     stats.path.segments += path.segments;
     stats.path.bytes_acked += path.bytes_acked;
     stats.path.segment_bytes = std::max(stats.path.segment_bytes, path.segment_bytes);
-    stats.path.send_buffer_bytes = std::max(stats.path.send_buffer_bytes, path.send_buffer_bytes);
+    stats.path.window_bytes += path.window_bytes;
     stats.path.delivery_bits_per_s += path.delivery_bits_per_s;
     stats.path.busy_ns = std::max(stats.path.busy_ns, path.busy_ns);
     stats.path.min_rtt_ns = least_known(stats.path.min_rtt_ns, path.min_rtt_ns);

@@ -64,8 +64,8 @@ struct LinkStats {
   std::uint64_t run_bytes_received = 0;
   std::int64_t run_ns_received = 0;
   int streams = 0;
-  // Of the data streams: the least min_rtt, the longest busy, the largest segment and buffer, sums
-  // of the rest; rtt and retransmits with the control stream's.
+  // Of the data streams: the least min_rtt, the longest busy, the largest segment, sums of the
+  // rest; rtt is the control stream's, and retransmits and segments are with it.
   PathInfo path;
 };
 
@@ -140,6 +140,7 @@ class Link {
   Status end_of_data(DataStream& data, const Status& why);
   bool next_frame(DataStream& data, Traffic& traffic);
   void forget_gone();
+  void share_unsent();
   Status write_data(DataStream& data, Traffic& traffic);
   Status check_stamp(const Header& header) const;
   void time_data(std::uint64_t bytes, std::int64_t now_ns);

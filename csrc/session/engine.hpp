@@ -62,8 +62,8 @@ class Engine final : public Actor, private Traffic {
   // closed().
   void close(std::int64_t now_ns);
   void set_pace(double bytes_per_s) { pacer_ = Pacer(bytes_per_s); }
-  // The data streams of the link to a peer, from now on. The end that dials sees to it; at the other
-  // end nothing happens. 1 to Link::max_streams.
+  // The data streams of the link to a peer, from now on. The end that dials sees to it; at the
+  // other end nothing happens. 1 to Link::max_streams.
   void set_streams(int peer, int count, std::int64_t now_ns);
   bool closed() const { return phase_ == Phase::closed; }
 

@@ -81,3 +81,19 @@ def test_drawn_worlds_change_streams_and_some_do_not() -> None:
         for seed in range(40)
     ]
     assert 10 < sum(changing) < 30
+
+
+def test_streams_more_of_a_relayed_link_take_its_way() -> None:
+    report = _core.simulate(
+        1,
+        sites=3,
+        blocks=[(1, 2, True), (2, 1, True)],
+        operations=[{**LARGE, "submit": [2.0] * 3}],
+        bits_per_s=20_000_000,
+        changes=[change(0.0, 3, 1, 2)],
+    )
+    well(report)
+    assert streams(report, "b-site") == {"a-site": 1, "c-site": 3}
+    assert streams(report, "c-site") == {"a-site": 1, "b-site": 3}
+    ways = {site["name"]: site["by_way_of"] for site in report["sites"]}
+    assert ways["b-site"] == {"c-site": "a-site"}
