@@ -257,6 +257,13 @@ class BoundSession {
     session_->abort({code_named(code), peer, text});
   }
 
+  void set_streams(int peer, int count) {
+    if (peer < 0 || peer >= static_cast<int>(world_size()) || count < 1 ||
+        count > Link::max_streams)
+      raise(refused(std::to_string(count) + " streams to rank " + std::to_string(peer)));
+    session_->set_streams(peer, count);
+  }
+
   void close() {
     {
       const py::gil_scoped_release release;
@@ -358,6 +365,7 @@ void register_session(py::module_& m) {
       .def("next_completion", &BoundSession::next_completion)
       .def("set_paths", &BoundSession::set_paths, "paths"_a)
       .def("set_paces", &BoundSession::set_paces, "all"_a, "peers"_a = std::vector<double>{})
+      .def("set_streams", &BoundSession::set_streams, "peer"_a, "count"_a)
       .def("stats", &BoundSession::stats)
       .def("abort", &BoundSession::abort, py::kw_only(), "code"_a, "text"_a, "peer"_a)
       .def("close", &BoundSession::close);

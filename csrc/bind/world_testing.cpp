@@ -123,6 +123,21 @@ TroublePlan trouble_from(const py::dict& values, const WorldPlan& world) {
   return plan;
 }
 
+StreamsPlan streams_from(const py::dict& values, const WorldPlan& world) {
+  Settings s(values);
+  StreamsPlan plan;
+  s.take_time("at", plan.at_ns);
+  plan.at_ns += world.begin_ns();
+  s.take("site", plan.site);
+  s.take("peer", plan.peer);
+  s.take("count", plan.count);
+  s.end();
+  const int most = world.world() - 1;
+  if (std::min({plan.site, plan.peer}) < 0 || std::max(plan.site, plan.peer) > most)
+    throw py::value_error("there is no such site");
+  return plan;
+}
+
 void be_even(WorldPlan& plan, int world) {
   plan.sites.clear();
   for (int i = 0; i < world; ++i) {
@@ -141,6 +156,7 @@ void be_even(WorldPlan& plan, int world) {
   plan.timeout_ns = 20 * second_ns;
   plan.operations.clear();
   plan.troubles.clear();
+  plan.streams.clear();
 }
 
 // A drawn world, or with `sites` an even one that only has what the settings say.
@@ -193,6 +209,10 @@ WorldPlan plan_from(std::uint64_t seed, const py::dict& values) {
     plan.troubles.clear();
     for (const auto& one : list) plan.troubles.push_back(trouble_from(one, plan));
   }
+  if (s.take("changes", list)) {
+    plan.streams.clear();
+    for (const auto& one : list) plan.streams.push_back(streams_from(one, plan));
+  }
   s.end();
   return plan;
 }
@@ -239,7 +259,7 @@ py::dict simulate(std::uint64_t seed, const py::kwargs& settings) {
             name_of_rank(plan, site.ways[peer]);
     sites.append(py::dict("name"_a = plan.sites[i].name, "living"_a = site.living,
                           "closed"_a = site.closed, "joined"_a = to_python(site.joined, plan),
-                          "by_way_of"_a = ways, "works"_a = works));
+                          "by_way_of"_a = ways, "works"_a = works, "streams"_a = site.streams));
   }
   return py::dict("world"_a = describe(plan), "sites"_a = sites, "broken"_a = report.broken,
                   "end"_a = end_names[static_cast<std::size_t>(report.end)],

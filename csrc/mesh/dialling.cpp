@@ -38,9 +38,7 @@ Status Mesh::plan_routes(std::int64_t now_ns, std::int64_t deadline_ns) {
   next_offers_.assign(seats_.size(), now_ns + (member(rank_).address.empty() ? 0 : way_for_ns_));
   for (int peer = 0; peer < world; ++peer) {
     if (peer == rank_) continue;
-    const int low = std::min(peer, rank_), high = std::max(peer, rank_);
-    if (rank_ != (member(low).address.empty() && !member(high).address.empty() ? low : high))
-      continue;
+    if (!dials(peer)) continue;
     Route& route = routes_[static_cast<std::size_t>(peer)];
     route.since_ns = now_ns;
     if (!member(peer).address.empty()) route.attempts.push_back({.way = direct_way});
@@ -48,7 +46,8 @@ Status Mesh::plan_routes(std::int64_t now_ns, std::int64_t deadline_ns) {
       if (third != rank_ && third != peer && !member(third).address.empty())
         route.attempts.push_back({.way = third});
     if (route.attempts.empty())
-      return refused("neither " + quoted(member(low).site) + " nor " + quoted(member(high).site) +
+      return refused("neither " + quoted(member(std::min(peer, rank_)).site) + " nor " +
+                         quoted(member(std::max(peer, rank_)).site) +
                          " can be dialled: let one of them listen" +
                          (relays_ ? ", or a third site that both reach"
                                   : "; relay=False lets no third site connect them"),
@@ -60,7 +59,24 @@ Status Mesh::plan_routes(std::int64_t now_ns, std::int64_t deadline_ns) {
   return {};
 }
 
+bool Mesh::dials(int peer) const {
+  const int low = std::min(peer, rank_), high = std::max(peer, rank_);
+  return rank_ == (member(low).address.empty() && !member(high).address.empty() ? low : high);
+}
+
+void Mesh::add_streams(int peer, int count, std::int64_t now_ns) {
+  std::erase_if(dials_, [peer](const Dial& dial) { return dial.peer == peer; });
+  for (int i = 0; i < count; ++i)
+    dials_.push_back(
+        {.peer = peer, .stream = 0, .retry_ns = now_ns, .until_ns = now_ns + dial_for_ns});
+  deadline_ns_ = now_ns;
+}
+
 void Mesh::step_dial(Dial& dial, std::int64_t now_ns) {
+  if (now_ns >= dial.until_ns) {
+    dial.over = true;
+    return;
+  }
   if (dial.channel == nullptr && now_ns >= dial.retry_ns) open(dial, now_ns);
   if (dial.channel != nullptr) {
     if (auto s = greet(dial); !s.ok()) {
@@ -70,13 +86,13 @@ void Mesh::step_dial(Dial& dial, std::int64_t now_ns) {
       dial.retry_ns = now_ns + retry_after_ns;
     }
   }
-  if (dial.channel == nullptr && !dial.greeted)
-    deadline_ns_ = std::min(deadline_ns_, dial.retry_ns);
+  if (dial.over) return;
+  deadline_ns_ = std::min(deadline_ns_, dial.until_ns);
+  if (dial.channel == nullptr) deadline_ns_ = std::min(deadline_ns_, dial.retry_ns);
 }
 
 void Mesh::open(Dial& dial, std::int64_t now_ns) {
-  const Route& route = routes_[static_cast<std::size_t>(dial.peer)];
-  const int way = way_taken(dial.peer).value_or(route.attempts[route.at].way);
+  const int way = way_now(dial.peer);
   auto stream = network_.connect(member(way == direct_way ? dial.peer : way).address);
   if (!stream.ok()) {
     dial.last_error = stream.status().text;
@@ -90,10 +106,16 @@ void Mesh::open(Dial& dial, std::int64_t now_ns) {
   dial.said = Dial::Said::wish;
 }
 
+int Mesh::way_now(int peer) const {
+  if (const auto taken = way_taken(peer)) return *taken;
+  const Route& route = routes_[static_cast<std::size_t>(peer)];
+  return route.attempts[route.at].way;
+}
+
 // The way of the first stream to a peer that stands, or only has to be welcomed: the others go the
 // same, so that what happens to one of them happens to all and is noticed.
 std::optional<int> Mesh::way_taken(int peer) const {
-  if (meets(peer)) return ways_[static_cast<std::size_t>(peer)];
+  if (links_taken_ || meets(peer)) return ways_[static_cast<std::size_t>(peer)];
   const auto greets = std::ranges::find_if(dials_, [&](const Dial& dial) {
     return dial.peer == peer && dial.said == Dial::Said::hello &&
            dial.channel->stream().connected();
@@ -104,9 +126,10 @@ std::optional<int> Mesh::way_taken(int peer) const {
 void Mesh::say_hello(Dial& dial, int way) {
   dial.way = way;
   dial.said = Dial::Said::hello;
+  const int count = links_taken_ ? to_be_added : streams_with(dial.peer);
   const Hello hello{.to = static_cast<std::uint16_t>(dial.peer),
                     .stream = dial.stream,
-                    .streams = static_cast<std::uint16_t>(streams_with(dial.peer)),
+                    .streams = static_cast<std::uint16_t>(count),
                     .by = way == direct_way ? by_nobody : static_cast<std::uint16_t>(way)};
   dial.channel->send(stamp(Kind::hello), to_payload(hello));
 }
@@ -128,13 +151,22 @@ Status Mesh::greet(Dial& dial) {
     if (ours && header.kind == Kind::refuse) return heed_refusal(dial, **message);
     if (!ours || header.kind != Kind::welcome || header.length != 0)
       return wire_error("what answers there is another isthmus site");
-    const auto peer = static_cast<std::size_t>(dial.peer);
-    seats_[peer][dial.stream] = dial.channel->release();
-    if (dial.way != direct_way) ways_[peer] = dial.way;
-    dial.channel.reset();
-    dial.greeted = true;
+    take_seat(dial);
     return {};
   }
+}
+
+void Mesh::take_seat(Dial& dial) {
+  const auto peer = static_cast<std::size_t>(dial.peer);
+  auto stream = dial.channel->release();
+  dial.channel.reset();
+  dial.over = true;
+  if (links_taken_) {
+    added_.push_back({dial.peer, std::move(stream), true});
+    return;
+  }
+  seats_[peer][dial.stream] = std::move(stream);
+  if (dial.way != direct_way) ways_[peer] = dial.way;
 }
 
 // The third site has connected us with the peer, or says why not.
@@ -155,7 +187,7 @@ Status Mesh::hear_relay(Dial& dial, const Message& message) {
 Status Mesh::heed_refusal(const Dial& dial, const Message& message) {
   const auto why = decode_refusal(message.payload);
   if (!why.ok()) return why.status();
-  routes_[static_cast<std::size_t>(dial.peer)].refused = true;
+  if (!links_taken_) routes_[static_cast<std::size_t>(dial.peer)].refused = true;
   return refused(*why);
 }
 

@@ -12,11 +12,12 @@ namespace isthmus {
 
 inline constexpr std::uint32_t hello_bytes = 8;
 inline constexpr std::uint16_t by_nobody = 0xffff;
+inline constexpr std::uint16_t to_be_added = 0;  // to a link that stands; its number says nothing
 
 struct Hello {
   std::uint16_t to;       // the rank that is called
   std::uint16_t stream;   // its number; 0: control
-  std::uint16_t streams;  // data streams of the link
+  std::uint16_t streams;  // data streams of the link, or to_be_added
   std::uint16_t by;       // the rank that carries the stream between the two, or by_nobody
 };
 

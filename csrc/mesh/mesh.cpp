@@ -69,7 +69,7 @@ Status Mesh::step(std::int64_t now_ns) {
   accept(now_ns);
   std::erase_if(guests_, [&](Guest& guest) { return !serve(guest, now_ns); });
   for (Dial& dial : dials_) step_dial(dial, now_ns);
-  std::erase_if(dials_, [](const Dial& dial) { return dial.greeted; });
+  std::erase_if(dials_, [](const Dial& dial) { return dial.over; });
   for (int peer = 0; peer < static_cast<int>(routes_.size()); ++peer)
     if (auto s = step_route(peer, now_ns); !s.ok()) return s;
   relay_.step(now_ns);
@@ -123,7 +123,7 @@ void Mesh::take_word(Guest& guest, std::int64_t now_ns) {
     relay_.offer(std::move(guest.channel), header.source, *wanted, now_ns);
 }
 
-// A hello that fits gets the welcome, and its stream a seat.
+// A hello that fits gets the welcome, and its stream a seat or a place in its link.
 void Mesh::seat(Guest& guest) {
   const std::uint16_t source = guest.word->header.source;
   const auto hello = parse_hello(guest.word->payload);
@@ -134,14 +134,16 @@ void Mesh::seat(Guest& guest) {
     return refuse(std::move(guest.channel), "site \"" + member(rank_).site +
                                                 "\" lets no third site pass on its data "
                                                 "(relay=False)");
-  auto& seats = seats_[source];
-  if (hello->stream >= seats.size() || hello->streams + 1U != seats.size() ||
-      seats[hello->stream] != nullptr)
-    return;
+  const bool added = hello->streams == to_be_added;
+  if (added ? !may_add(source, *hello) : !has_seat(source, *hello)) return;
   guest.channel.send(stamp(Kind::welcome));
   // 64 bytes into the buffer of a new connection: either they fit or the connection is broken.
   if (!guest.channel.flush().ok() || !guest.channel.flushed()) return;
-  seats[hello->stream] = guest.channel.release();
+  if (added) {
+    added_.push_back({source, guest.channel.release(), false});
+    return;
+  }
+  seats_[source][hello->stream] = guest.channel.release();
   if (relayed) ways_[source] = hello->by;
 }
 
@@ -149,6 +151,18 @@ void Mesh::seat(Guest& guest) {
 void Mesh::refuse(Channel channel, const std::string& why) const {
   channel.send(stamp(Kind::refuse), encode_refusal(why));
   (void)channel.flush();
+}
+
+bool Mesh::has_seat(int peer, const Hello& hello) const {
+  const auto& seats = seats_[static_cast<std::size_t>(peer)];
+  return hello.stream < seats.size() && hello.streams + 1U == seats.size() &&
+         seats[hello.stream] == nullptr;
+}
+
+// To a link that stands, by the end that dials, on the link's own way.
+bool Mesh::may_add(int peer, const Hello& hello) const {
+  const int way = hello.by == by_nobody ? direct_way : hello.by;
+  return links_taken_ && !dials(peer) && way == ways_[static_cast<std::size_t>(peer)];
 }
 
 bool Mesh::meets(int peer) const {
@@ -191,6 +205,7 @@ std::vector<std::unique_ptr<Link>> Mesh::take_links(std::int64_t first_word_by_n
   routes_.clear();
   seats_.clear();
   seats_.resize(links.size());
+  links_taken_ = true;
   return links;
 }
 
@@ -199,6 +214,7 @@ void Mesh::close() {
   guests_.clear();
   dials_.clear();
   routes_.clear();
+  added_.clear();
   deadline_ns_ = never_ns;
 }
 

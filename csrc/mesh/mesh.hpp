@@ -5,14 +5,16 @@
 // after the other end's welcome. Where the one that dials does not get through, the other one makes
 // connections for it to say hello on, and third sites are asked, the lowest rank first, to splice
 // connections to both (relay.hpp). Strangers at the listening port are bounded in number, bytes and
-// time, before and after the mesh stands.
+// time, before and after the mesh stands. While it stands, the end that dials can add streams.
 #pragma once
 
 #include <deque>
 #include <memory>
 #include <optional>
+#include <utility>
 #include <vector>
 
+#include "mesh/hello.hpp"
 #include "mesh/relay.hpp"
 #include "mesh/roster.hpp"
 #include "net/link.hpp"
@@ -41,6 +43,18 @@ class Mesh {
   // `first_word_by_ns` to stand; from its first byte on, heartbeats count.
   std::vector<std::unique_ptr<Link>> take_links(std::int64_t first_word_by_ns);
 
+  // A stream that was added to a link that lives.
+  struct Added {
+    int peer;
+    std::unique_ptr<Stream> stream;
+    bool dialled;  // by this site
+  };
+  bool dials(int peer) const;  // this site is the one that opens streams to it
+  // Dials `count` streams more, in the place of those that are still being dialled. One that cannot
+  // be had in 10 s is done without. REQUIRES: dials(peer), and the links are taken.
+  void add_streams(int peer, int count, std::int64_t now_ns);
+  std::vector<Added> take_added() { return std::exchange(added_, {}); }
+
   const Roster& roster() const { return roster_; }
   std::string listening_at() const { return listener_ ? listener_->address() : ""; }
   // By rank: the site by way of which a peer is reached, or direct_way.
@@ -66,7 +80,8 @@ class Mesh {
     int way = direct_way;
     enum class Said { nothing, wish, hello } said = Said::nothing;
     std::string last_error{};
-    bool greeted = false;
+    std::int64_t until_ns = never_ns;  // of one that is added: when it is done without
+    bool over = false;
   };
   struct Attempt {  // to reach a peer by one way
     int way;
@@ -85,6 +100,8 @@ class Mesh {
   void take_word(Guest& guest, std::int64_t now_ns);
   void seat(Guest& guest);
   void refuse(Channel channel, const std::string& why) const;
+  bool has_seat(int peer, const Hello& hello) const;
+  bool may_add(int peer, const Hello& hello) const;
   bool meets(int peer) const;        // a stream with it stands
   int streams_with(int peer) const;  // data streams
   Header stamp(Kind kind) const;
@@ -94,9 +111,11 @@ class Mesh {
   Status plan_routes(std::int64_t now_ns, std::int64_t deadline_ns);
   void step_dial(Dial& dial, std::int64_t now_ns);
   void open(Dial& dial, std::int64_t now_ns);
+  int way_now(int peer) const;
   std::optional<int> way_taken(int peer) const;
   void say_hello(Dial& dial, int way);
   Status greet(Dial& dial);
+  void take_seat(Dial& dial);
   Status hear_relay(Dial& dial, const Message& message);
   Status heed_refusal(const Dial& dial, const Message& message);
   Status step_route(int peer, std::int64_t now_ns);
@@ -124,6 +143,8 @@ class Mesh {
   Relay relay_;
   // seats_[peer][stream]
   std::vector<std::vector<std::unique_ptr<Stream>>> seats_;
+  bool links_taken_ = false;
+  std::vector<Added> added_;
 };
 
 }  // namespace isthmus

@@ -29,7 +29,7 @@ Link::Link(LinkOptions options, std::vector<std::unique_ptr<Stream>> streams,
     data_.emplace_back();
     data_.back().stream = std::move(streams[i]);
   }
-  stats_.streams = static_cast<int>(data_.size());
+  share_unsent();
   silence_ends_ns_ = first_word_by_ns;
 }
 
@@ -53,11 +53,12 @@ Status Link::move(std::int64_t now_ns, Traffic& traffic) {
   const std::uint64_t before = stats_.bytes_received;
   for (DataStream& data : data_) {
     if (auto s = read_data(data, traffic); !s.ok()) return dead(s);
-    if (data.ended && !peer_leaves_ && broken_since_ns_ == never_ns) broken_since_ns_ = now_ns;
+    if (data.broken() && !peer_leaves_ && broken_since_ns_ == never_ns) broken_since_ns_ = now_ns;
   }
   if (stats_.bytes_received != before) time_data(stats_.bytes_received - before, now_ns);
   for (DataStream& data : data_)
     if (auto s = write_data(data, traffic); !s.ok()) return dead(s);
+  forget_gone();
   if (auto s = keep_alive(now_ns); !s.ok()) return dead(s);
   // A peer that has ended its own way may still want to hear our goodbye.
   if (!control_broken_) {
@@ -151,7 +152,8 @@ Status Link::take(DataStream& data, std::size_t bytes, Traffic& traffic) {
   auto header = parse_header(data.in_header);
   if (!header.ok()) return header.status();
   if (auto s = check_stamp(*header); !s.ok()) return s;
-  if (header->kind != Kind::slice) return wire_error("it sent a control frame on a data stream");
+  if (data.last_heard) return wire_error("it sent data after its goodbye");
+  if (header->kind != Kind::slice) return hear_of_stream(data, *header);
   if (header->length == 0) return wire_error("it sent an empty slice");
   auto place = traffic.place(options_.peer, *header);
   if (!place.ok()) return place.status();
@@ -167,25 +169,35 @@ Status Link::end_of_data(DataStream& data, const Status& why) {
   return {};
 }
 
+// False: nothing is to be written now.
+bool Link::next_frame(DataStream& data, Traffic& traffic) {
+  OutFrame frame;
+  if (data.greets)
+    frame.header.kind = Kind::heartbeat;
+  else if (data.leaves)
+    frame.header.kind = Kind::goodbye;
+  else if (data.unproven || !traffic.next(options_.peer, frame))
+    return false;
+  const Header stamp = options_.stamp;
+  frame.header.run = stamp.run;
+  frame.header.generation = stamp.generation;
+  frame.header.source = stamp.source;
+  frame.header.watermark = stamp.watermark;
+  data.out_header = to_bytes(frame.header);
+  data.out = frame;
+  data.written = 0;
+  return true;
+}
+
 Status Link::write_data(DataStream& data, Traffic& traffic) {
   std::size_t budget = budget_bytes;
-  while (!data.ended && !data_stopped_ && !said_goodbye_ && data.stream->can_write()) {
+  while ((!data.ended || data.last_heard) && !data.last_said && !data_stopped_ && !said_goodbye_ &&
+         data.stream->can_write()) {
     if (budget == 0) {
       more_ = true;
       break;
     }
-    if (!data.out) {
-      OutFrame frame;
-      if (!traffic.next(options_.peer, frame)) break;
-      const Header stamp = options_.stamp;
-      frame.header.run = stamp.run;
-      frame.header.generation = stamp.generation;
-      frame.header.source = stamp.source;
-      frame.header.watermark = stamp.watermark;
-      data.out_header = to_bytes(frame.header);
-      data.out = frame;
-      data.written = 0;
-    }
+    if (!data.out && !next_frame(data, traffic)) break;
     std::array<ByteView, 4> pieces;
     std::size_t count = 0, skip = data.written, total = 0;
     const auto add = [&](ByteView piece) {
@@ -197,16 +209,22 @@ Status Link::write_data(DataStream& data, Traffic& traffic) {
     add(data.out_header);
     for (int i = 0; i < data.out->count; ++i) add(data.out->pieces[static_cast<std::size_t>(i)]);
     const auto wrote = data.stream->write(std::span(pieces.data(), count));
-    if (!wrote.ok()) return end_of_data(data, wrote.status());
+    if (!wrote.ok()) {
+      data.last_heard = false;  // what it took may not have arrived
+      return end_of_data(data, wrote.status());
+    }
     data.written += *wrote;
     stats_.bytes_sent += *wrote;
     budget -= std::min(budget, *wrote);
     if (data.written < total) break;
     ++stats_.frames_sent;
     stats_.payload_sent += data.out->header.length;
-    traffic.sent(options_.peer, *data.out);
+    if (data.out->header.kind == Kind::slice) traffic.sent(options_.peer, *data.out);
+    if (data.out->header.kind == Kind::heartbeat) data.greets = false;
+    data.last_said = data.out->header.kind == Kind::goodbye;
     data.out.reset();
     data.detached.clear();
+    if (data.last_said) data.stream->shut_write();
   }
   return {};
 }
@@ -294,7 +312,7 @@ void Link::goodbye() {
 
 bool Link::ended() const {
   return peer_leaves_ && control_ended_ &&
-         std::all_of(data_.begin(), data_.end(), [](const DataStream& d) { return d.ended; });
+         std::ranges::all_of(data_, [](const DataStream& d) { return d.ended || d.unproven; });
 }
 
 bool Link::carries(std::uint64_t operation) const {
@@ -315,11 +333,18 @@ LinkStats Link::stats() const {
   const PathInfo control = control_.stream().path();
   stats.path = {.rtt_ns = control.rtt_ns,
                 .min_rtt_ns = control.min_rtt_ns,
-                .retransmits = control.retransmits};
+                .retransmits = control.retransmits + gone_.retransmits,
+                .segments = control.segments + gone_.segments,
+                .bytes_acked = gone_.bytes_acked,
+                .busy_ns = gone_.busy_ns};
+  stats.streams = streams();
   for (const DataStream& data : data_) {
     const PathInfo path = data.stream->path();
     stats.path.retransmits += path.retransmits;
+    stats.path.segments += path.segments;
     stats.path.bytes_acked += path.bytes_acked;
+    stats.path.segment_bytes = std::max(stats.path.segment_bytes, path.segment_bytes);
+    stats.path.window_bytes += path.window_bytes;
     stats.path.delivery_bits_per_s += path.delivery_bits_per_s;
     stats.path.busy_ns = std::max(stats.path.busy_ns, path.busy_ns);
     stats.path.min_rtt_ns = least_known(stats.path.min_rtt_ns, path.min_rtt_ns);

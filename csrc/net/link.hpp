@@ -5,6 +5,11 @@
 // each can, and nothing queues up here. The peer is alive while any byte comes within the heartbeat
 // timeout; the link sends heartbeats when it has been silent. The link knows nothing of sites,
 // operations or codecs.
+//
+// Data streams may come and go while it lives. One that was added is proven by the first word of
+// the end that dialled it; until then the other end sends nothing by it, so that a connection of
+// which only one end knows carries nothing that could be lost. One that goes carries a goodbye each
+// way behind its last frame; one that ends without is a break.
 #pragma once
 
 #include <array>
@@ -59,8 +64,8 @@ struct LinkStats {
   std::uint64_t run_bytes_received = 0;
   std::int64_t run_ns_received = 0;
   int streams = 0;
-  // Of the data streams: the least min_rtt, the longest busy, sums of the rest; rtt and retransmits
-  // with the control stream's.
+  // Of the data streams: the least min_rtt, the longest busy, the largest segment, sums of the
+  // rest; rtt is the control stream's, and retransmits and segments are with it.
   PathInfo path;
 };
 
@@ -76,6 +81,13 @@ class Link {
   std::int64_t deadline_ns() const;
 
   void control(Kind kind, std::uint64_t operation, ByteView payload);
+  static constexpr int max_streams = 32;
+  // One more data stream, whose handshake is over: we dialled it, or took it at our port.
+  void add(std::unique_ptr<Stream> stream, bool dialled);
+  // Takes data streams away, the youngest first, until `count` are left. REQUIRES: count > 0.
+  void keep(int count);
+  int streams() const;  // of data, without those that are on their way out
+
   // After pump() failed: the link carries nothing any more but the control frames that wait or are
   // said now, and then pump() fails for good.
   void give_up(std::int64_t now_ns);
@@ -110,13 +122,25 @@ class Link {
     std::optional<Header> header;
     ByteSpan payload;
     bool ended = false;
+    // Of a stream that comes or goes.
+    bool greets = false;    // our first word is not said
+    bool unproven = false;  // the peer's first word has not come
+    bool leaves = false;    // no further frames
+    bool last_said = false, last_heard = false;
+
+    bool gone() const { return ended && (unproven || (last_said && last_heard)); }
+    bool broken() const { return ended && !gone() && !last_heard; }
   };
 
   Status move(std::int64_t now_ns, Traffic& traffic);
   Status read_control(Traffic& traffic);
   Status read_data(DataStream& data, Traffic& traffic);
   Status take(DataStream& data, std::size_t bytes, Traffic& traffic);
+  Status hear_of_stream(DataStream& data, const Header& header);
   Status end_of_data(DataStream& data, const Status& why);
+  bool next_frame(DataStream& data, Traffic& traffic);
+  void forget_gone();
+  void share_unsent();
   Status write_data(DataStream& data, Traffic& traffic);
   Status check_stamp(const Header& header) const;
   void time_data(std::uint64_t bytes, std::int64_t now_ns);
@@ -143,6 +167,7 @@ class Link {
   std::int64_t next_heartbeat_ns_ = 0;
   std::int64_t last_data_ns_ = 0;  // when data came last
   LinkStats stats_;
+  PathInfo gone_;  // sums of the streams that were taken away
 };
 
 }  // namespace isthmus

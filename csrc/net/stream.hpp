@@ -19,9 +19,12 @@ struct PathInfo {
   std::int64_t rtt_ns = 0;      // smoothed
   std::int64_t min_rtt_ns = 0;  // the least of late
   std::int64_t retransmits = 0;
+  std::int64_t segments = 0;  // with data, sent again or not
   std::uint64_t bytes_acked = 0;
   std::int64_t busy_ns = 0;        // with bytes written that the peer had not acknowledged
   double delivery_bits_per_s = 0;  // as last measured, perhaps long ago
+  int segment_bytes = 0;           // the most in one
+  std::int64_t window_bytes = 0;   // that both ends' buffers now let be on their way
 };
 
 class Stream {
@@ -46,6 +49,9 @@ class Stream {
 
   // No more writes from us; the peer reads what was written and then the end.
   virtual void shut_write() = 0;
+
+  // The kernel, if there is one, keeps about so much at most that it has not sent yet.
+  virtual void keep_unsent(int) {}
 
   virtual PathInfo path() const { return {}; }
 

@@ -5,8 +5,10 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 
 #include "base/check.hpp"
@@ -16,11 +18,7 @@ namespace isthmus {
 namespace {
 
 constexpr std::size_t max_pieces = 8;
-// What the kernel holds unsent: enough to keep the wire busy between two wake-ups, little enough
-// that a slice waits in our queue, where any stream of the link may take it.
-constexpr int unsent_low_water_bytes = 1 << 20;
-// The kernel doubles what is asked, and grows a buffer by itself only to half of that (4 MiB, which
-// is 335 Mbit/s at 100 ms). What it does not allow is cut to what it does.
+// The kernel doubles what is asked.
 constexpr int send_buffer_bytes = 4 << 20;
 // Within a machine no delay has to be filled, and what is on its way should still lie in a cache
 // when it is read: a slice and a half (the kernel doubles it). With 4 MiB, four ranks took 1.4
@@ -55,6 +53,22 @@ std::size_t to_iovec(const Spans& pieces, std::array<iovec, max_pieces>& out, st
     total += piece.size();
   }
   return count;
+}
+
+void set_option(int fd, int level, int name, int value) {
+  setsockopt(fd, level, name, &value, sizeof value);
+}
+
+int get_option(int fd, int level, int name) {
+  int value = 0;
+  socklen_t size = sizeof value;
+  return getsockopt(fd, level, name, &value, &size) == 0 ? value : 0;
+}
+
+// About a quarter of a send buffer is the kernel's own books. 0: not known.
+std::int64_t window_bytes(std::int64_t send_buffer, std::int64_t peer_window) {
+  const std::int64_t payload = send_buffer / 4 * 3;
+  return peer_window == 0 ? payload : std::min(payload, peer_window);
 }
 
 class TcpStream final : public Stream {
@@ -101,6 +115,9 @@ class TcpStream final : public Stream {
   bool can_read() const override { return readiness_.readable; }
   bool can_write() const override { return readiness_.writable; }
   bool connected() const override { return connected_; }
+  void keep_unsent(int bytes) override {
+    set_option(socket_.fd(), IPPROTO_TCP, TCP_NOTSENT_LOWAT, bytes);
+  }
   void shut_write() override { ::shutdown(socket_.fd(), SHUT_WR); }
   std::string peer_address() const override { return peer_; }
 
@@ -114,9 +131,13 @@ class TcpStream final : public Stream {
     return {.rtt_ns = std::int64_t{info.tcpi_rtt} * 1000,
             .min_rtt_ns = min_rtt_us * 1000,
             .retransmits = info.tcpi_total_retrans,
+            .segments = info.tcpi_data_segs_out,
             .bytes_acked = info.tcpi_bytes_acked,
             .busy_ns = static_cast<std::int64_t>(info.tcpi_busy_time) * 1000,
-            .delivery_bits_per_s = static_cast<double>(info.tcpi_delivery_rate) * 8};
+            .delivery_bits_per_s = static_cast<double>(info.tcpi_delivery_rate) * 8,
+            .segment_bytes = static_cast<int>(info.tcpi_snd_mss),
+            .window_bytes = window_bytes(get_option(socket_.fd(), SOL_SOCKET, SO_SNDBUF),
+                                         std::int64_t{info.tcpi_snd_wnd})};
   }
 
  private:
@@ -141,14 +162,31 @@ class TcpStream final : public Stream {
   Readiness readiness_;
 };
 
-void set_option(int fd, int level, int name, int value) {
-  setsockopt(fd, level, name, &value, sizeof value);
+// To how much the kernel grows a send buffer by itself, in bytes of its own books.
+int grown_buffer() {
+  constexpr int stock = 4 << 20;
+  std::FILE* file = std::fopen("/proc/sys/net/ipv4/tcp_wmem", "r");
+  if (file == nullptr) return stock;
+  int most = stock;
+  if (std::fscanf(file, "%*d %*d %d", &most) != 1) most = stock;
+  std::fclose(file);
+  return most;
 }
 
-void tune(int fd, const TcpOptions& options, bool local) {
+// What to ask for a send buffer, which then grows no more: nothing where the kernel, by itself,
+// goes further than it grants. That is 416 KiB on many (net.core.wmem_max), 33 Mbit/s at 100 ms.
+int send_buffer_to_ask() {
+  const Socket trial(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (!trial.valid()) return 0;
+  set_option(trial.fd(), SOL_SOCKET, SO_SNDBUF, send_buffer_bytes);
+  const int granted = get_option(trial.fd(), SOL_SOCKET, SO_SNDBUF);
+  return granted > grown_buffer() ? send_buffer_bytes : 0;
+}
+
+void tune(int fd, const TcpOptions& options, int send_buffer, bool local) {
   set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-  set_option(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, unsent_low_water_bytes);
-  set_option(fd, SOL_SOCKET, SO_SNDBUF, local ? local_send_buffer_bytes : send_buffer_bytes);
+  if (local) send_buffer = local_send_buffer_bytes;
+  if (send_buffer > 0) set_option(fd, SOL_SOCKET, SO_SNDBUF, send_buffer);
   set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT,
              static_cast<int>(options.user_timeout_ns / millisecond_ns));
   if (!local && !options.congestion.empty())  // a kernel without it keeps its default
@@ -158,9 +196,11 @@ void tune(int fd, const TcpOptions& options, bool local) {
 
 class TcpListener final : public Listener {
  public:
-  TcpListener(Reactor& reactor, TcpOptions options, Socket socket, std::string address)
+  TcpListener(Reactor& reactor, TcpOptions options, int send_buffer, Socket socket,
+              std::string address)
       : reactor_(reactor),
         options_(std::move(options)),
+        send_buffer_(send_buffer),
         socket_(std::move(socket)),
         address_(std::move(address)) {
     reactor_.watch(socket_.fd(), &readiness_);
@@ -177,7 +217,7 @@ class TcpListener final : public Listener {
       if (errno == EAGAIN) readiness_.readable = false;
       return nullptr;
     }
-    tune(got.fd(), options_, is_loopback(from));
+    tune(got.fd(), options_, send_buffer_, is_loopback(from));
     return std::make_unique<TcpStream>(reactor_, std::move(got), to_text(from), true);
   }
   std::string address() const override { return address_; }
@@ -185,6 +225,7 @@ class TcpListener final : public Listener {
  private:
   Reactor& reactor_;
   TcpOptions options_;
+  int send_buffer_;
   Socket socket_;
   std::string address_;
   Readiness readiness_;
@@ -200,12 +241,15 @@ Result<SocketAddress> local_name(int fd) {
 
 }  // namespace
 
+TcpNetwork::TcpNetwork(Reactor& reactor, TcpOptions options)
+    : reactor_(reactor), options_(std::move(options)), send_buffer_(send_buffer_to_ask()) {}
+
 Result<std::unique_ptr<Stream>> TcpNetwork::connect(const std::string& address) {
   const auto to = resolve(address, false);
   if (!to.ok()) return to.status();
   Socket socket(::socket(to->family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (!socket.valid()) return internal_error("cannot make a socket: " + error_text(errno));
-  tune(socket.fd(), options_, is_loopback(*to));
+  tune(socket.fd(), options_, send_buffer_, is_loopback(*to));
   const bool now = ::connect(socket.fd(), to->get(), to->size) == 0;
   if (!now && errno != EINPROGRESS)
     return peer_lost("cannot connect to " + address + ": " + error_text(errno));
@@ -226,8 +270,8 @@ Result<std::unique_ptr<Listener>> TcpNetwork::listen(const std::string& address)
                         : "; choose an address of this machine"));
   const auto name = local_name(socket.fd());
   if (!name.ok()) return name.status();
-  return std::unique_ptr<Listener>(
-      std::make_unique<TcpListener>(reactor_, options_, std::move(socket), to_text(*name)));
+  return std::unique_ptr<Listener>(std::make_unique<TcpListener>(
+      reactor_, options_, send_buffer_, std::move(socket), to_text(*name)));
 }
 
 Result<std::string> TcpNetwork::address_towards(const std::string& remote) {

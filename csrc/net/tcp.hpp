@@ -22,8 +22,7 @@ struct TcpOptions {
 
 class TcpNetwork final : public Network {
  public:
-  TcpNetwork(Reactor& reactor, TcpOptions options)
-      : reactor_(reactor), options_(std::move(options)) {}
+  TcpNetwork(Reactor& reactor, TcpOptions options);
 
   Result<std::unique_ptr<Stream>> connect(const std::string& address) override;
   Result<std::unique_ptr<Listener>> listen(const std::string& address) override;
@@ -35,6 +34,7 @@ class TcpNetwork final : public Network {
  private:
   Reactor& reactor_;
   TcpOptions options_;
+  int send_buffer_;  // of streams that leave the machine; 0: the kernel sees to it
 };
 
 }  // namespace isthmus

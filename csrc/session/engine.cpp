@@ -88,10 +88,29 @@ void Engine::step_running(std::int64_t now_ns) {
     else if (now_ns >= join_deadline_ns_)
       fail(timed_out("joining took too long: " + waiting(*operations_.at(0))), true);
   }
-  (void)mesh_.step(now_ns);  // strangers, and what is carried for others
+  (void)mesh_.step(now_ns);  // strangers, what is carried for others, and streams that are added
+  seat_added();
   move_on(now_ns);
   see_off_leavers();
   check_timeout(now_ns);
+}
+
+// The peer's end of one that finds no place here sees it end, and its link with it.
+void Engine::seat_added() {
+  for (Mesh::Added& added : mesh_.take_added()) {
+    auto& link = links_[static_cast<std::size_t>(added.peer)];
+    if (failed_.ok() && link != nullptr && !link->leaving() && link->streams() < Link::max_streams)
+      link->add(std::move(added.stream), added.dialled);
+  }
+}
+
+void Engine::set_streams(int peer, int count, std::int64_t now_ns) {
+  if (phase_ != Phase::running || !failed_.ok() || peer == rank_ || !mesh_.dials(peer)) return;
+  const auto& link = links_.at(static_cast<std::size_t>(peer));
+  if (link == nullptr || link->leaving()) return;
+  link->keep(count);
+  mesh_.add_streams(peer, count - link->streams(), now_ns);
+  progress_ = true;
 }
 
 void Engine::move_on(std::int64_t now_ns) {

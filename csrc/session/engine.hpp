@@ -63,6 +63,9 @@ class Engine final : public Actor, private Traffic {
   // closed().
   void close(std::int64_t now_ns);
   void set_paces(const Paces& paces) { pacer_ = Pacer(paces); }
+  // The data streams of the link to a peer, from now on. The end that dials sees to it; at the
+  // other end nothing happens. 1 to Link::max_streams.
+  void set_streams(int peer, int count, std::int64_t now_ns);
   bool closed() const { return phase_ == Phase::closed; }
 
   const Roster* roster() const { return rendezvous_.roster(); }
@@ -85,6 +88,7 @@ class Engine final : public Actor, private Traffic {
   void step_running(std::int64_t now_ns);
   void step_closing(std::int64_t now_ns);
   void put_off_closing(std::int64_t now_ns);
+  void seat_added();
   void move_on(std::int64_t now_ns);
   void collect(std::int64_t now_ns);
   void pump_links(std::int64_t now_ns);

@@ -190,6 +190,12 @@ void Session::set_paces(Paces paces) {
   if (!closed_) reactor_->post([this, paces = std::move(paces)] { engine_->set_paces(paces); });
 }
 
+void Session::set_streams(int peer, int count) {
+  const std::lock_guard lock(mutex_);
+  if (!closed_)
+    reactor_->post([this, peer, count] { engine_->set_streams(peer, count, clock_.now_ns()); });
+}
+
 EngineStats Session::stats() {
   std::promise<EngineStats> promise;
   auto future = promise.get_future();

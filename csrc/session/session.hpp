@@ -61,6 +61,9 @@ class Session {
   // Data leaves no faster from now on. REQUIRES: peers' paces are none or one for each rank.
   void set_paces(Paces paces);
 
+  // The data streams of the link to a peer, from soon on; both ends should be told the same.
+  void set_streams(int peer, int count);
+
   EngineStats stats();
   // REQUIRES: joined well. See Engine::abort.
   void abort(Status why);

@@ -173,6 +173,24 @@ void draw_blocks(std::uint64_t seed, WorldPlan& plan) {
   }
 }
 
+// Apart from all that is drawn, so that a seed's world is the same without it.
+std::vector<StreamsPlan> draw_streams(const WorldPlan& plan) {
+  constexpr int most_streams = 6;
+  Random random(mix(plan.seed + 0x51afd7ed558ccd25));
+  std::vector<StreamsPlan> changes;
+  const auto world = static_cast<std::uint64_t>(plan.world());
+  const int count = random.one_in(2) ? random.between(1, 4 * plan.world()) : 0;
+  for (int i = 0; i < count; ++i) {
+    const std::uint64_t site = random.below(world);
+    changes.push_back({.at_ns = plan.begin_ns() + random.between<std::int64_t>(0, 2 * second_ns),
+                       .site = static_cast<int>(site),
+                       .peer = static_cast<int>((site + 1 + random.below(world - 1)) % world),
+                       .count = random.between(1, most_streams)});
+  }
+  std::ranges::stable_sort(changes, {}, &StreamsPlan::at_ns);
+  return changes;
+}
+
 }  // namespace
 
 std::int64_t WorldPlan::begin_ns() const {
@@ -240,6 +258,7 @@ WorldPlan draw_world(std::uint64_t seed, bool faults) {
   for (int i = 0; i < operations; ++i) plan.operations.push_back(draw_operation(random, world));
   draw_times(random, plan);
   draw_orders(seed, plan);
+  plan.streams = draw_streams(plan);
   if (!faults) return plan;
   if (random.one_in(5))
     plan.operations[random.below(plan.operations.size())].odd_site =
@@ -326,6 +345,11 @@ std::vector<std::string> describe(const WorldPlan& plan) {
   for (std::size_t i = 0; i < plan.operations.size(); ++i)
     out.push_back("operation " + std::to_string(i + 1) + ": " + say(plan.operations[i], plan));
   out.push_back("operations' times count from " + seconds(plan.begin_ns()));
+  for (const StreamsPlan& change : plan.streams)
+    out.push_back("at " + seconds(change.at_ns) + ": " + std::to_string(change.count) +
+                  " data streams between " +
+                  plan.sites[static_cast<std::size_t>(change.site)].name + " and " +
+                  plan.sites[static_cast<std::size_t>(change.peer)].name);
   for (const TroublePlan& trouble : plan.troubles) out.push_back(say(trouble, plan));
   return out;
 }

@@ -46,6 +46,14 @@ struct BlockPlan {
   bool refuses = false;  // else there is no answer
 };
 
+// From then on the link between two sites has so many data streams.
+struct StreamsPlan {
+  std::int64_t at_ns = 0;
+  int site = 0;
+  int peer = 0;
+  int count = 1;
+};
+
 struct SitePlan {
   std::string name;
   std::int64_t join_ns = 0;
@@ -93,6 +101,7 @@ struct WorldPlan {
   std::vector<BlockPlan> blocks;
   std::vector<OperationPlan> operations;
   std::vector<TroublePlan> troubles;
+  std::vector<StreamsPlan> streams;  // by time
 
   int world() const { return static_cast<int>(sites.size()); }
   std::int64_t begin_ns() const;   // when the last site has come

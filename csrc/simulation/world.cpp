@@ -25,6 +25,7 @@ class Site final : public Actor {
     const SitePlan& self = plan_.sites[static_cast<std::size_t>(site_)];
     if (now_ns < self.join_ns) return self.join_ns;
     if (!engine_) join();
+    change_streams();
     submit_what_is_due();
     const std::int64_t engine_ns = engine_->step(now_ns);
     const std::int64_t mine_ns = go_on(self.close_after_ns);
@@ -32,7 +33,8 @@ class Site final : public Actor {
       report_.closed = true;
       report_.closed_ns = now_ns;
     }
-    return std::min(engine_ns, mine_ns);
+    const bool changes = changed_ < plan_.streams.size();
+    return std::min({engine_ns, mine_ns, changes ? plan_.streams[changed_].at_ns : never_ns});
   }
 
   void leave_at(std::int64_t at_ns) { leave_ns_ = std::min(leave_ns_, at_ns); }
@@ -47,6 +49,7 @@ class Site final : public Actor {
   };
 
   void join();
+  void change_streams();
   void submit_what_is_due();
   void submit(std::size_t index);
   Request request_for(std::size_t index);
@@ -63,6 +66,7 @@ class Site final : public Actor {
   std::vector<Memory> memory_;  // before the engine, which points into it
   std::unique_ptr<Engine> engine_;
   std::vector<std::shared_ptr<Work>> works_;
+  std::size_t changed_ = 0;  // how many changes of the plan are done
   std::int64_t now_ns_ = 0;
   std::int64_t close_ns_ = never_ns;
   std::int64_t leave_ns_ = never_ns;
@@ -104,6 +108,18 @@ void Site::join() {
   });
   engine_ = std::make_unique<Engine>(network_, std::move(listener), std::move(options),
                                      std::move(joined), now_ns_);
+}
+
+// Both ends are told; one of them acts.
+void Site::change_streams() {
+  const std::vector<int> ranks = plan_.ranks();
+  for (; changed_ < plan_.streams.size(); ++changed_) {
+    const StreamsPlan& change = plan_.streams[changed_];
+    if (change.at_ns > now_ns_) return;
+    if (change.site != site_ && change.peer != site_) continue;
+    const int peer = change.site == site_ ? change.peer : change.site;
+    engine_->set_streams(ranks[static_cast<std::size_t>(peer)], change.count, now_ns_);
+  }
 }
 
 void Site::submit_what_is_due() {
@@ -187,6 +203,8 @@ std::int64_t Site::go_on(std::int64_t close_after_ns) {
   if (all_done && close_ns_ == never_ns) close_ns_ = now_ns_ + close_after_ns;
   if (now_ns_ >= std::min(close_ns_, leave_ns_)) {
     closing_ = true;
+    for (const auto& [peer, link] : engine_->stats().links)
+      report_.streams.emplace_back(peer, link.streams);
     engine_->close(now_ns_);
     return now_ns_;
   }

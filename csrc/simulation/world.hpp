@@ -30,6 +30,8 @@ struct SiteReport {
   WorkReport joined;
   std::vector<int> ways;          // by rank, once joined: Mesh::ways
   std::vector<WorkReport> works;  // by operation
+  // To each site that it had a link to when its last operation was done: its data streams.
+  std::vector<std::pair<std::string, int>> streams;
 };
 
 struct WorldReport {

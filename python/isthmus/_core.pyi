@@ -123,6 +123,9 @@ class Session:
     def set_paces(self, all: float, peers: Sequence[float] = ()) -> None:
         """All data together leaves no faster, and of all-reduces what goes to each peer, by rank;
         payload bytes a second. 0: as fast as it can."""
+    def set_streams(self, peer: int, count: int) -> None:
+        """The link to a peer has so many data streams from soon on, 1 to 32; both ends say the
+        same, and the one that dials sees to it."""
     def stats(self) -> dict[str, Any]:
         """Since joining; docs/stats.md says what each number is."""
     def abort(self, *, code: str, text: str, peer: int) -> None:

@@ -176,7 +176,11 @@ class _Measurement:
         self._world = len(self._sites)
         others = self._native.stats()["links"]
         rtts = [others[s]["min_rtt_ms"] / 1e3 if s in others else 0.0 for s in self._sites]
-        table = self._share(rtts)
+        streams = max(link["streams"] for link in others.values())
+        table = self._share([*rtts, streams])
+        # A stream that has no part in the first operation would begin slowly in a later one.
+        self._first_bytes = _FIRST_BYTES * int(table[:, -1].max())
+        table = table[:, :-1]
         self._rtt = np.minimum(table, table.T)  # both ends have measured the same round trip
         self._relayed = tuple(self._native.relayed)
         for a, b, by in self._relayed:  # TCP knows no more than the way to the third site
@@ -212,7 +216,7 @@ class _Measurement:
 
     def _grow(self, group: range) -> Rates:
         """Pairs swap ever more, until it takes long enough."""
-        seen, size = Rates.none(self._world), _FIRST_BYTES
+        seen, size = Rates.none(self._world), min(self._first_bytes, self._most // len(group))
         enough = self._enough + _ROUND_TRIPS_TO_FIRST * self._longest
         while size * len(group) <= self._most:
             data = [np.zeros(size, np.uint8) for _ in group]

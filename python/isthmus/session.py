@@ -23,9 +23,9 @@ from isthmus.codecs import Codec, parse
 from isthmus.errors import IsthmusError, Refused
 from isthmus.follower import Follower as Follower
 from isthmus.links import PAYLOAD_SHARE, Links, Paces, paces
-from isthmus.measure import measure
 from isthmus.relays import relayed_pairs, warn_of
 from isthmus.stats import SessionStats
+from isthmus.streams import Streams
 from isthmus.terms import Terms
 from isthmus.work import Completions
 from isthmus.work import Work as Work
@@ -62,6 +62,8 @@ class Session:
         self._relayed = relayed_pairs(self._native, self._sites)
         warn_of(self._relayed)
         self._links: Links | None = None
+        fixed = settings.streams > 0 or settings.rails > 1  # rails must end measuring together
+        self._streams = Streams(self._native, self._sites, self._rank, fixed=fixed)
         self._native.set_paces(PAYLOAD_SHARE * settings.uplink_mbit * 1e6 / 8)
         # Rails measure together, when all are open: each then finds its part of what they share.
         if settings.measure and settings.rails == 1:
@@ -108,9 +110,10 @@ class Session:
         slices, and how fast this site sends. Takes some seconds. All sites must call it at the same
         point; `join` has done so, unless told not to."""
         self._check_usable()
-        self._native.set_paces(0.0)
-        links = measure(self._native, self._sites, self._rank)
+        links = self._streams.measure()
         self.set_links(links)
+        if self._streams.are_the_limit and self._settings.uplink_mbit == 0:
+            self._native.set_paces(0.0)  # what was found is not what the uplink carries
         return links
 
     def set_links(self, links: Links | None) -> None:

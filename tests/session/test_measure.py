@@ -152,7 +152,7 @@ def test_a_ring_in_another_order_leaves_the_same_bits_everywhere() -> None:
         for _ in range(2):
             for session in sessions:
                 session.set_links(links)
-                session._native.set_pace(0.0)
+                session._native.set_paces(0.0)
             arrays = [x.copy() for x in inputs]
             works = [
                 s.all_reduce(x, schedule="ring") for s, x in zip(sessions, arrays, strict=True)

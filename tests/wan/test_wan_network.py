@@ -124,3 +124,13 @@ def test_unknown_congestion_control_is_told_with_the_known_ones(wan: Wan) -> Non
     assert outcome.status == 69
     assert "carrierpigeon" in outcome.errors
     assert "reno" in outcome.errors
+
+
+def test_buffers_grow_as_far_as_asked(wan: Wan) -> None:
+    code = (
+        "import json, os\n"
+        "most = [int(open(f'/proc/sys/net/ipv4/tcp_{way}mem').read().split()[2]) for way in 'rw']\n"
+        "print(json.dumps({'site': int(os.environ['WAN_SITE']), 'most': most}))"
+    )
+    outcome = wan.run("--tcp-buffer-kib", "64", run=["python3", "-c", code])
+    assert [told["most"] for told in outcome.told.values()] == [[65536, 65536]] * 2

@@ -38,7 +38,8 @@ class Job:
     addresses: by rank. ports: gloo's, isthmus's, then one a rank for bare sockets. libraries:
     "gloo", "floor" (bare sockets), and isthmus as "isthmus CODEC". lead_s: from agreeing on a start
     to it. idle_s: nothing is sent for so long before each operation. uplink_mbit: by rank, what
-    isthmus is told; 0: nothing. measured: isthmus measures the links before it begins.
+    isthmus is told; 0: nothing. measured: isthmus measures the links before it begins. streams: of
+    each of its links, if it is told.
     """
 
     addresses: Sequence[str]
@@ -51,6 +52,7 @@ class Job:
     idle_s: float = 0.0
     measured: bool = False
     congestion: str | None = None
+    streams: int | None = None
 
     def line(self, folder: Path) -> list[str]:
         """The command of a rank, which finds its number in WAN_SITE and writes into the folder."""

@@ -164,6 +164,7 @@ def join(job: Job, rank: int) -> Session:
             listen=f"{job.addresses[rank]}:0",
             uplink_mbit=job.uplink_mbit[rank] or None,
             congestion=job.congestion,
+            streams=job.streams,
             measure=job.measured,
         )
     )

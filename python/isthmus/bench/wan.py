@@ -39,6 +39,10 @@ def name(elements: int, network: Links, settings: argparse.Namespace) -> str:
         words.append(settings.cc)
     if settings.idle:
         words.append(f"after {settings.idle:g} s of idleness")
+    if settings.tcp_buffer_kib:
+        words.append(f"TCP buffers of {settings.tcp_buffer_kib} KiB")
+    if settings.streams:
+        words.append(f"{settings.streams} streams a link")
     if settings.tell_uplink:
         words.append("uplink told")
     if settings.no_measure:
@@ -70,12 +74,15 @@ def results_of(network: Links, elements: int, settings: argparse.Namespace) -> l
         measured=not settings.no_measure,
         uplink_mbit=up,
         congestion=settings.cc,
+        streams=settings.streams,
     )
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "links.json")
         file.write_text(network.file())
         line = ["--sites", str(sites), "--links", str(file), "--timeout", f"{job.PATIENCE_S:g}"]
         line += ["--cc", settings.cc] if settings.cc else []
+        if settings.tcp_buffer_kib:
+            line += ["--tcp-buffer-kib", str(settings.tcp_buffer_kib)]
         return [rank[0] for rank in job.run_on_wan(task, line)]
 
 
@@ -125,6 +132,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     add("--repeats", type=int, default=5)
     add("--cc", default=congestion_control(), help="default: bbr where there is one")
     add("--loss", type=float, default=0.0, help="share of packets that are lost")
+    add("--tcp-buffer-kib", type=int, help="the most that a TCP connection's ends keep")
+    add("--streams", type=int, help="of each link; default: isthmus finds out")
     add("--idle", type=float, default=0.0, help="seconds of idleness before each operation")
     add("--tell-uplink", action="store_true", help="tell isthmus what its uplink carries")
     add("--no-measure", action="store_true", help="let isthmus not measure the links")

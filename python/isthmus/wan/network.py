@@ -93,14 +93,22 @@ def enter_user_namespace() -> None:
             file.write(text)
 
 
-def make_site(address: IPv4Interface, *, congestion_control: str | None = None) -> SiteNetwork:
-    """A new namespace with a device of this address. Raises NetworkError."""
+def make_site(
+    address: IPv4Interface,
+    *,
+    congestion_control: str | None = None,
+    tcp_buffer_kib: int | None = None,
+) -> SiteNetwork:
+    """A new namespace with a device of this address. Raises NetworkError.
+
+    tcp_buffer_kib: how large the kernel lets the buffers of a TCP connection grow by themselves.
+    """
     made: list[SiteNetwork] = []
     failed: list[Exception] = []
 
     def work() -> None:
         try:
-            made.append(make_site_here(address, congestion_control))
+            made.append(make_site_here(address, congestion_control, tcp_buffer_kib))
         except Exception as error:
             failed.append(error)
 
@@ -113,7 +121,9 @@ def make_site(address: IPv4Interface, *, congestion_control: str | None = None) 
     return made[0]
 
 
-def make_site_here(address: IPv4Interface, congestion_control: str | None) -> SiteNetwork:
+def make_site_here(
+    address: IPv4Interface, congestion_control: str | None, tcp_buffer_kib: int | None
+) -> SiteNetwork:
     try:
         check_call(libc.unshare(CLONE_NEWNET), "unshare")
     except OSError as error:
@@ -129,6 +139,8 @@ def make_site_here(address: IPv4Interface, congestion_control: str | None) -> Si
         configure(address)
         if congestion_control is not None:
             choose_congestion_control(address, congestion_control)
+        if tcp_buffer_kib is not None:
+            limit_buffers(tcp_buffer_kib << 10)
     except BaseException as error:
         site.close()
         if isinstance(error, OSError):
@@ -218,6 +230,16 @@ def choose_congestion_control(address: IPv4Interface, name: str) -> None:
             known = file.read().strip()
         text = f"no congestion control {name!r} ({error.strerror}); the kernel has: {known}"
         raise NetworkError(text) from None
+
+
+def limit_buffers(most_bytes: int) -> None:
+    """How large TCP's buffers grow in this thread's namespace; what they begin with as it was, but
+    no larger."""
+    for name in ("tcp_wmem", "tcp_rmem"):
+        with open(f"/proc/sys/net/ipv4/{name}", "r+") as file:
+            least, first, _ = map(int, file.read().split())
+            file.seek(0)
+            file.write(f"{least} {min(first, most_bytes)} {most_bytes}\n")
 
 
 def interface(network: IPv4Network, site: int) -> IPv4Interface:

@@ -132,6 +132,7 @@ class Emulation:
                 network.make_site(
                     network.interface(self.settings_.network, i),
                     congestion_control=self.settings_.congestion_control,
+                    tcp_buffer_kib=self.settings_.tcp_buffer_kib,
                 )
             )
         self.loop_ = subprocess.Popen(

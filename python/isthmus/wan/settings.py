@@ -65,6 +65,7 @@ class Settings:
         default_factory=lambda: ipaddress.IPv4Network(DEFAULT_NETWORK)
     )
     congestion_control: str | None = None
+    tcp_buffer_kib: int | None = None
     stats: Path | None = None
     seed: int = 1
     timeout_s: float = 600.0
@@ -182,6 +183,8 @@ def settings_of(options: argparse.Namespace, command: list[str]) -> Settings:
     check_number("--loss", options.loss, most=1.0)
     if not 0 <= options.seed < 2**48:
         raise SettingsError(f"--seed is {options.seed}; it must be 0 to 2^48 - 1")
+    if options.tcp_buffer_kib is not None and not 16 <= options.tcp_buffer_kib <= 1 << 20:
+        raise SettingsError(f"--tcp-buffer-kib is {options.tcp_buffer_kib}; it must be 16 to 2^20")
     if options.stats and not Path(options.stats).absolute().parent.is_dir():
         raise SettingsError(f"--stats {options.stats!r}: no such folder")
     limits = SiteLimits(up_mbit=options.site_mbit, down_mbit=options.site_mbit)
@@ -204,6 +207,7 @@ def settings_of(options: argparse.Namespace, command: list[str]) -> Settings:
         queue_ms=options.queue_ms,
         network=check_network(options.network, options.sites),
         congestion_control=options.cc,
+        tcp_buffer_kib=options.tcp_buffer_kib,
         stats=Path(options.stats) if options.stats else None,
         seed=options.seed,
         timeout_s=options.timeout,
@@ -237,6 +241,7 @@ def parser() -> Parser:
     add("--links", metavar="FILE", help="JSON: overrides for single pairs and sites")
     add("--cut", metavar=cut, action="append", default=[], help="drop all of a site or pair")
     add("--cc", metavar="NAME", help="congestion control: cubic, bbr, …")
+    add("--tcp-buffer-kib", type=int, metavar="KIB", help="the most that a connection's ends keep")
     add("--stats", metavar="FILE", help="write what became of each pair's segments, as JSON")
     add("--seed", type=int, default=1, help="of the losses (default 1)")
     add("--timeout", type=float, default=600.0, help="seconds until all is stopped (default 600)")

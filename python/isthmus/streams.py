@@ -1,0 +1,150 @@
+"""streams: how many TCP streams a link has, found out by measuring it again with more.
+
+A link may be held back by its streams where what it carried filled their windows, or is no more
+than a congestion control gets that takes every loss for a full queue. Such a link gets four times
+its streams, and everything is measured again. What did not make the sites faster is given back
+(docs/decisions/0013-streams-that-follow-the-path.md).
+"""
+
+import math
+import struct
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from isthmus import _core
+from isthmus.links import Links
+from isthmus.measure import measure
+
+most_streams = 16
+_MORE = 4
+_FULL = 0.8
+# Mathis, Semke, Mahdavi, Ott: The macroscopic behavior of the TCP congestion avoidance algorithm.
+# That is Reno's share; cubic gets twice as much, and as much again before its first loss. BBR's
+# does not depend on loss.
+_MATHIS, _AND_MORE = 1.22, 4.0
+_FASTER = 1.1
+_STAND_WITHIN = 3.0
+
+Counts: TypeAlias = list[list[int]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Path:
+    """What a link was seen to do, one way. window_bytes: the most that all its streams may have on
+    their way. loss: of the segments sent, those sent again."""
+
+    bytes_per_s: float
+    rtt: float
+    streams: int
+    window_bytes: float
+    segment_bytes: int
+    loss: float
+
+    def is_held(self) -> bool:
+        """Whether its streams may be what keeps it from carrying more."""
+        if self.rtt <= 0:
+            return False
+        if 0 < _FULL * self.window_bytes < self.bytes_per_s * self.rtt:
+            return True
+        if self.loss <= 0:
+            return False
+        one = _MATHIS * self.segment_bytes / (self.rtt * math.sqrt(self.loss))
+        return self.bytes_per_s < _AND_MORE * one * self.streams
+
+
+def more(counts: Counts, held: Sequence[Sequence[bool]], fixed: Sequence[bool]) -> Counts:
+    """Streams for the links that one of their ends takes for held back; never fewer than now, and
+    as many as now where one of their ends is fixed."""
+
+    def wanted(a: int, b: int) -> int:
+        may_grow = (held[a][b] or held[b][a]) and not (fixed[a] or fixed[b])
+        return max(counts[a][b], min(_MORE * counts[a][b], most_streams) if may_grow else 0)
+
+    world = range(len(counts))
+    return [[wanted(a, b) for b in world] for a in world]
+
+
+class Streams:
+    """Those of a session's links. fixed: this site's stay as they were joined, as its user has said
+    how many there are to be."""
+
+    def __init__(
+        self, native: _core.Session, sites: Sequence[str], rank: int, *, fixed: bool
+    ) -> None:
+        self._native, self._sites, self._rank, self._fixed = native, tuple(sites), rank, fixed
+        self._joined = self._now()
+        # Whether this site's links could carry more if it were not for their streams.
+        self.are_the_limit = False
+
+    def measure(self) -> Links:
+        """Measure the links, as they were joined, and with more streams while that is faster.
+
+        What is decided is decided from numbers that all sites have, so that all decide the same.
+        All sites must call it at the same point.
+        """
+        table = self._share([self._fixed, *self._joined])
+        world = range(len(table))
+        counts = [[int(max(table[a][1 + b], table[b][1 + a])) for b in world] for a in world]
+        fixed = [bool(row[0]) for row in table]
+        self._set(counts)
+        links, held = self._look()
+        while (wanted := more(counts, held, fixed)) != counts:
+            self._set(wanted)
+            again, still_held = self._look()
+            if sum(again.uplink) < _FASTER * sum(links.uplink):
+                self._set(counts)
+                self.are_the_limit = False
+                return links
+            counts, links, held = wanted, again, still_held
+        self.are_the_limit = any(held[self._rank])
+        return links
+
+    def _look(self) -> tuple[Links, list[list[bool]]]:
+        """What is measured, and which links their sending ends take for held back."""
+        self._native.set_paces(0.0)
+        before = self._native.stats()["links"]
+        links = measure(self._native, self._sites, self._rank)
+        after = self._native.stats()["links"]
+        mine = [
+            s in before and path(links, self._rank, i, before[s], after[s]).is_held()
+            for i, s in enumerate(self._sites)
+        ]
+        return links, [[bool(held) for held in row] for row in self._share(mine)]
+
+    def _now(self) -> list[int]:
+        links = self._native.stats()["links"]
+        return [int(links[s]["streams"]) if s in links else 0 for s in self._sites]
+
+    def _set(self, counts: Counts) -> None:
+        """Returns when the streams stand, or will not: what is missing then is done without."""
+        wanted = counts[self._rank]
+        if wanted != self._now():
+            for peer, count in enumerate(wanted):
+                if count > 0:
+                    self._native.set_streams(peer, count)
+        until = time.monotonic() + _STAND_WITHIN
+        while self._now() != wanted and time.monotonic() < until:
+            time.sleep(0.01)
+        self._share([])
+
+    def _share(self, row: Sequence[float]) -> list[tuple[float, ...]]:
+        """Every site's row, by rank."""
+        work = self._native.all_gather(struct.pack(f"<{len(row)}d", *row))
+        work.wait()
+        return [struct.unpack(f"<{len(data) // 8}d", data) for data in work.gathered()]
+
+
+def path(links: Links, a: int, b: int, before: Mapping[str, Any], after: Mapping[str, Any]) -> Path:
+    """Of the link from a to b, when everybody sends to everybody; before, after: a's statistics."""
+    others = len(links.sites) - 1
+    segments = after["segments"] - before["segments"]
+    return Path(
+        bytes_per_s=min(links.pair[a][b], links.uplink[a] / others, links.downlink[b] / others),
+        rtt=links.delay[a][b] + links.delay[b][a],
+        streams=after["streams"],
+        window_bytes=after["window_bytes"],
+        segment_bytes=after["segment_bytes"],
+        loss=(after["retransmits"] - before["retransmits"]) / max(segments, 1),
+    )
