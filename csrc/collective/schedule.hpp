@@ -81,6 +81,8 @@ struct Stretch {
 // all the same.
 using Shares = std::vector<std::uint32_t>;
 inline constexpr std::uint32_t whole_share = 1 << 16;
+// In the same proportions, and together whole_share; of nothing but zeros none.
+Shares whole(const Shares& shares);
 
 // REQUIRES: 0 <= rank < world, every granule is above 0, and shares are as said.
 struct Shape {

@@ -52,8 +52,24 @@ void Engine::step_joining(std::int64_t now_ns) {
   watermarks_.resize(sites_.size());
   ahead_bytes_.resize(sites_.size());
   early_ = std::make_unique<Early>(static_cast<int>(sites_.size()), slice_buffers_);
+  generation_ = roster->generation;
+  if (options_.on_loss == OnLoss::carry_on) found_membership();
   phase_ = Phase::meshing;
   if (auto s = mesh_.start(*roster, rank_, now_ns, join_deadline_ns_); !s.ok()) fail(s, false);
+}
+
+void Engine::found_membership() {
+  const int world = static_cast<int>(sites_.size());
+  const auto favourite = std::ranges::find(sites_, options_.favourite);
+  const Quorum quorum{.favourite = favourite == sites_.end()
+                                       ? -1
+                                       : static_cast<int>(favourite - sites_.begin())};
+  membership_.emplace(rank_, world,
+                      Membership::Policy{.quorum = quorum,
+                                         .min_sites = options_.min_sites,
+                                         .patience_ns = options_.heartbeat_timeout_ns});
+  reports_.resize(sites_.size());
+  for (Report& report : reports_) report.census = membership_->census();
 }
 
 void Engine::step_meshing(std::int64_t now_ns) {
@@ -96,6 +112,7 @@ void Engine::move_on(std::int64_t now_ns) {
     progress_ = false;
     collect(now_ns);
     pump_links(now_ns);
+    mind_members(now_ns);
     complete_operations();
     if (!progress_) break;
   }
@@ -127,8 +144,7 @@ void Engine::pump(std::size_t peer, std::int64_t now_ns) {
     link.reset();
   else
     link->give_up(now_ns);
-  // Others notice on their own what a site that needs nothing any more has seen.
-  fail(status, phase_ == Phase::running);
+  lose(static_cast<int>(peer), status);
 }
 
 // A peer that has left in peace is missed only by operations that need it.
@@ -139,12 +155,13 @@ void Engine::see_off_leavers() {
     if (rank == rank_ || !gone) continue;
     if (links_[peer] != nullptr) links_[peer]->goodbye();
     watermarks_[peer] = ~std::uint64_t{0};
+    if (membership_ && membership_->changing())
+      lose(rank, peer_lost("site \"" + sites_[peer] + "\" has left the session", rank));
     for (const auto& [number, operation] : operations_)
       if (failed_.ok() && needs(*operation, rank))
-        fail(peer_lost("site \"" + sites_[peer] + "\" has left the session, and " +
-                           operation->title() + " needs it",
-                       rank),
-             true);
+        lose(rank, peer_lost("site \"" + sites_[peer] + "\" has left the session, and " +
+                                 operation->title() + " needs it",
+                             rank));
   }
 }
 
@@ -178,8 +195,7 @@ void Engine::complete_operations() {
     if (open == operations_.end() || !open->second->done()) break;
     ++first_open_;
   }
-  for (auto& link : links_)
-    if (link != nullptr) link->set_watermark(first_open_);
+  tell_watermark();
   // Kept until every site is done with it: a site that lost its part could ask for the result.
   std::uint64_t everywhere = first_open_;
   for (std::size_t peer = 0; peer < watermarks_.size(); ++peer)
@@ -188,6 +204,18 @@ void Engine::complete_operations() {
   std::erase_if(operations_, [&](const auto& entry) {
     return entry.first < everywhere && entry.second->finished() && !entry.second->failed();
   });
+}
+
+// In the headers of all frames; and at once when there is nothing more to do, where others may keep
+// results for this site and this one wait in close() to hear that nobody needs it.
+void Engine::tell_watermark() {
+  const bool news = std::exchange(told_first_open_, first_open_) != first_open_;
+  const bool at_once = membership_ && !departed_ && news && !operations_.contains(first_open_);
+  for (auto& link : links_) {
+    if (link == nullptr) continue;
+    link->set_watermark(first_open_);
+    if (at_once && !link->leaving()) link->control(Kind::heartbeat, 0, {});
+  }
 }
 
 void Engine::complete(Operation& operation) {
@@ -220,6 +248,8 @@ std::int64_t Engine::deadline_ns() const {
     if (link != nullptr) deadline = std::min(deadline, link->deadline_ns());
   if (failed_.ok() && operations_.contains(first_open_))
     deadline = std::min(deadline, progress_ns_ + options_.timeout_ns);
+  if (membership_ && failed_.ok() && !departed_)
+    deadline = std::min(deadline, membership_->deadline_ns());
   if (held_back_) deadline = std::min(deadline, pacer_.ready_ns());
   if (!joined_->done()) deadline = std::min(deadline, join_deadline_ns_);
   return deadline;
@@ -251,6 +281,7 @@ void Engine::close(std::int64_t now_ns) {
   const bool failed = !failed_.ok();
   for (auto& [number, operation] : operations_) {
     if (operation->done()) continue;
+    departed_ = true;
     for (auto& link : links_)
       if (link != nullptr) link->detach(number);
     operation->fail(cancelled("the session was closed before " + operation->title() + " was done"));
@@ -267,6 +298,8 @@ void Engine::step_closing(std::int64_t now_ns) {
   (void)mesh_.step(now_ns);
   move_on(now_ns);
   put_off_closing(now_ns);
+  // Who is not needed says goodbye, and after half of the time whoever is.
+  if (needed_by_nobody() || now_ns >= close_deadline_ns_ - close_within_ns / 2) departed_ = true;
   bool ended = rendezvous_.flushed() && !mesh_.relay().carries();
   for (std::size_t peer = 0; peer < links_.size(); ++peer) {
     Link* link = links_[peer].get();
@@ -277,7 +310,7 @@ void Engine::step_closing(std::int64_t now_ns) {
         std::none_of(operations_.begin(), operations_.end(), [&](const auto& entry) {
           return entry.second->has_next(static_cast<int>(peer));
         });
-    if (sent_all || !failed_.ok() || link->ended()) link->goodbye();
+    if ((sent_all && departed_) || !failed_.ok() || link->ended()) link->goodbye();
     ended = ended && link->ended();
   }
   if (!ended && now_ns < close_deadline_ns_) return;
@@ -302,7 +335,9 @@ EngineStats Engine::stats() const {
                     .operations_kept = operations_.size(),
                     .operations = ledger_.stats(),
                     .ways = mesh_.ways(),
-                    .relayed_bytes = mesh_.relay().bytes_passed()};
+                    .relayed_bytes = mesh_.relay().bytes_passed(),
+                    .generation = generation_};
+  if (membership_) stats.roster = membership_->roster().ranks();
   for (std::size_t peer = 0; peer < links_.size(); ++peer)
     if (links_[peer] != nullptr) stats.links.emplace_back(sites_[peer], links_[peer]->stats());
   return stats;
