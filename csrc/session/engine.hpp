@@ -81,6 +81,7 @@ class Engine final : public Actor, private Traffic {
 
   const Roster* roster() const { return rendezvous_.roster(); }
   int rank() const { return rank_; }
+  const Status& failure() const { return failed_; }  // ok: it has not failed
   EngineStats stats() const;
 
  private:

@@ -184,6 +184,7 @@ bool survivable(const TroublePlan& trouble, const WorldPlan& plan) {
       return true;
     case Trouble::freeze:
     case Trouble::cut:
+    case Trouble::isolate:
     case Trouble::clog:
       return trouble.for_ns < plan.heartbeat_timeout_ns / 2;
     case Trouble::coordinator_killed:
@@ -191,6 +192,51 @@ bool survivable(const TroublePlan& trouble, const WorldPlan& plan) {
     default:
       return false;
   }
+}
+
+namespace {
+
+// About the time at which an operation runs, more often than not; or just after another trouble, or
+// when that is noticed.
+std::int64_t draw_moment(Random& random, const WorldPlan& plan) {
+  const auto soon_ns = random.between<std::int64_t>(0, 300 * millisecond_ns);
+  if (!plan.troubles.empty() && random.one_in(2)) {
+    const std::int64_t notice_ns = random.one_in(2) ? plan.heartbeat_timeout_ns : 0;
+    return plan.troubles.back().at_ns + notice_ns + soon_ns;
+  }
+  const auto& operation = plan.operations[random.below(plan.operations.size())];
+  return plan.begin_ns() + operation.submit_ns[random.below(plan.sites.size())] + soon_ns;
+}
+
+TroublePlan draw_loss(Random& random, const WorldPlan& plan) {
+  TroublePlan loss;
+  loss.kind = pick(random, std::array{Trouble::kill, Trouble::kill, Trouble::kill, Trouble::freeze,
+                                      Trouble::isolate, Trouble::cut, Trouble::truncate});
+  const auto world = static_cast<std::uint64_t>(plan.world());
+  loss.site = static_cast<int>(random.below(world));
+  loss.peer =
+      static_cast<int>((static_cast<std::uint64_t>(loss.site) + 1 + random.below(world - 1)) % world);
+  loss.for_ns = draw_length(random, plan);
+  loss.at_ns = draw_moment(random, plan);
+  return loss;
+}
+
+}  // namespace
+
+WorldPlan draw_losses(std::uint64_t seed) {
+  constexpr std::int64_t linger_ns = 30 * second_ns;
+  WorldPlan plan = draw_world(seed, false);
+  Random random(mix(seed ^ 0x1055e5));
+  plan.on_loss = OnLoss::carry_on;
+  plan.blocks.clear();
+  for (SitePlan& site : plan.sites) {
+    site.listens = true;
+    site.close_after_ns = linger_ns;
+  }
+  if (random.one_in(3)) plan.favourite = random.between(0, plan.world() - 1);
+  const int losses = random.between(1, random.one_in(3) ? 3 : 2);
+  for (int i = 0; i < losses; ++i) plan.troubles.push_back(draw_loss(random, plan));
+  return plan;
 }
 
 WorldPlan draw_world(std::uint64_t seed, bool faults) {
@@ -251,6 +297,8 @@ std::string say(const TroublePlan& t, const WorldPlan& plan) {
       return at + site + " freezes" + during;
     case Trouble::cut:
       return at + "nothing passes between " + site + " and " + peer + during;
+    case Trouble::isolate:
+      return at + "nothing passes between " + site + " and the others" + during;
     case Trouble::clog:
       return at + "one stream from " + site + " to " + peer + " stands still" + during;
     case Trouble::slow:
@@ -311,6 +359,11 @@ std::vector<std::string> describe(const WorldPlan& plan) {
   for (std::size_t i = 0; i < plan.operations.size(); ++i)
     out.push_back("operation " + std::to_string(i + 1) + ": " + say(plan.operations[i], plan));
   out.push_back("operations' times count from " + seconds(plan.begin_ns()));
+  if (plan.on_loss == OnLoss::carry_on)
+    out.push_back("sites carry on after a loss" +
+                  (plan.favourite < 0 ? std::string()
+                                      : ", " + plan.sites[static_cast<std::size_t>(plan.favourite)].name +
+                                            " with half of them"));
   for (const TroublePlan& trouble : plan.troubles) out.push_back(say(trouble, plan));
   return out;
 }

@@ -20,6 +20,7 @@ struct WorkReport {
   std::vector<std::byte>
       result;             // the caller's memory afterwards; all_gather: the payloads in order
   bool untouched = true;  // the caller's memory is as it was
+  std::vector<int> contributors;  // ranks
 };
 
 struct SiteReport {
@@ -29,6 +30,8 @@ struct SiteReport {
   std::int64_t closed_ns = 0;
   WorkReport joined;
   std::vector<int> ways;          // by rank, once joined: Mesh::ways
+  Status failure;                 // of the session
+  std::vector<int> roster;        // the last one, where sites carry on: ranks
   std::vector<WorkReport> works;  // by operation
 };
 
@@ -52,8 +55,9 @@ std::vector<std::byte> encoded(const std::vector<Segment>& segments, std::span<c
 std::vector<float> drawn_floats(const WorldPlan& plan, std::size_t operation, int site);
 std::vector<std::byte> drawn_bytes(const WorldPlan& plan, std::size_t operation, int site);
 
-// What does not hold, in sentences (judge.cpp).
+// What does not hold, in sentences (judge.cpp; of worlds where sites carry on, survivors.cpp).
 std::vector<std::string> judge(const WorldPlan& plan, const WorldReport& report);
+std::vector<std::string> judge_survivors(const WorldPlan& plan, const WorldReport& report);
 // By when the last site must have closed.
 std::int64_t last_moment_ns(const WorldPlan& plan);
 
