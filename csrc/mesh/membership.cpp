@@ -55,10 +55,10 @@ SiteSet Membership::within_reach() const {
   return reached;
 }
 
-bool Membership::any_pair_broken() const {
-  return std::ranges::any_of(candidates().ranks(), [this](int rank) {
-    return !(lost_by(rank) & candidates()).empty();
-  });
+int Membership::broken_pairs() const {
+  int ends = 0;
+  for (const int rank : candidates().ranks()) ends += (lost_by(rank) & candidates()).size();
+  return ends / 2;
 }
 
 // Candidates of which every two are connected: as many as a simple search finds. It begins with
@@ -84,14 +84,12 @@ SiteSet Membership::clique() const {
 bool Membership::decide(std::int64_t now_ns) {
   if (!mine().out.has(rank_)) {
     mine().out = mine().out | (candidates() - within_reach());
-    if (!any_pair_broken())
-      deadline_ns_ = never_ns;
-    else if (deadline_ns_ == never_ns)
-      deadline_ns_ = now_ns + policy_.patience_ns;
-    if (now_ns >= deadline_ns_) {
-      mine().out = mine().out | (candidates() - clique());
-      deadline_ns_ = never_ns;
-    }
+    const int broken = broken_pairs();
+    // Each further one may be the next that is heard of a site that dies.
+    if (broken > known_broken_) deadline_ns_ = now_ns + policy_.patience_ns;
+    if (broken > 0 && now_ns >= deadline_ns_) mine().out = mine().out | (candidates() - clique());
+    known_broken_ = broken_pairs();
+    if (known_broken_ == 0) deadline_ns_ = never_ns;
   }
   const bool more = decided_ != mine().out;
   decided_ = mine().out;
@@ -100,7 +98,7 @@ bool Membership::decide(std::int64_t now_ns) {
 
 Membership::Verdict Membership::settle() {
   if (mine().out.has(rank_)) return Verdict::given_up;
-  if (!changing() || any_pair_broken()) return Verdict::waits;
+  if (!changing() || broken_pairs() > 0) return Verdict::waits;
   const SiteSet next = candidates();
   SiteSet last = roster();
   for (const int rank : next.ranks()) {

@@ -36,7 +36,8 @@ class Membership {
     Quorum quorum{};
     int min_sites = 1;
     // A pair that is not connected, though others are connected with both, may be the first sign of
-    // a site that all will have lost. One of the two goes only after so long.
+    // a site that all will have lost. One of the two goes only when there was no such news for so
+    // long.
     std::int64_t patience_ns = 5 * second_ns;
   };
   enum class Verdict {
@@ -75,7 +76,7 @@ class Membership {
   Census& mine() { return said_[static_cast<std::size_t>(rank_)]; }
   SiteSet lost_by(int rank) const;  // as is known from both ends
   SiteSet within_reach() const;
-  bool any_pair_broken() const;
+  int broken_pairs() const;  // of candidates
   SiteSet clique() const;
 
   const int rank_;
@@ -83,6 +84,7 @@ class Membership {
   const Policy policy_;
   std::vector<Census> said_;  // by rank
   SiteSet decided_;           // who was out when decide() was asked last
+  int known_broken_ = 0;
   std::int64_t deadline_ns_ = never_ns;
 };
 

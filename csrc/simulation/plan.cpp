@@ -233,6 +233,9 @@ WorldPlan draw_losses(std::uint64_t seed) {
     site.listens = true;
     site.close_after_ns = linger_ns;
   }
+  // Who is lost while sites join ends that for all.
+  for (OperationPlan& operation : plan.operations)
+    for (std::int64_t& at_ns : operation.submit_ns) at_ns += second_ns;
   if (random.one_in(3)) plan.favourite = random.between(0, plan.world() - 1);
   const int losses = random.between(1, random.one_in(3) ? 3 : 2);
   for (int i = 0; i < losses; ++i) plan.troubles.push_back(draw_loss(random, plan));
