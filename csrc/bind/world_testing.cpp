@@ -20,18 +20,9 @@ using py::literals::operator""_a;
 constexpr std::array code_names = {"ok",         "timeout",   "peer_lost",     "refused",
                                    "wire_error", "cancelled", "internal_error"};
 constexpr std::array end_names = {"reached", "out_of_time", "stuck", "livelock"};
-constexpr std::array trouble_names = {"kill",
-                                      "freeze",
-                                      "cut",
-                                      "isolate",
-                                      "clog",
-                                      "slow",
-                                      "truncate",
-                                      "corrupt",
-                                      "lie",
-                                      "leave",
-                                      "absent",
-                                      "coordinator_killed"};
+constexpr std::array trouble_names = {"kill", "freeze", "cut",      "isolate",
+                                      "clog", "slow",   "truncate", "corrupt",
+                                      "lie",  "leave",  "absent",   "coordinator_killed"};
 constexpr std::array lie_names = {"offset", "length",  "transfer", "operation",
                                   "source", "garbage", "twice"};
 constexpr std::array collective_names = {"", "all_reduce", "broadcast", "all_gather"};
@@ -251,7 +242,8 @@ py::dict simulate(std::uint64_t seed, const py::kwargs& settings) {
     sites.append(py::dict("name"_a = plan.sites[i].name, "living"_a = site.living,
                           "closed"_a = site.closed, "joined"_a = to_python(site.joined, plan),
                           "by_way_of"_a = ways, "roster"_a = names_of(site.roster, plan),
-                          "failure"_a = site.failure.text, "works"_a = works));
+                          "failure"_a = site.failure.text, "again"_a = site.again,
+                          "taken"_a = site.taken, "works"_a = works));
   }
   return py::dict("world"_a = describe(plan), "sites"_a = sites, "broken"_a = report.broken,
                   "end"_a = end_names[static_cast<std::size_t>(report.end)],

@@ -106,8 +106,7 @@ Membership::Verdict Membership::settle() {
     // Installed rosters are a chain: the smallest one is the last.
     if (census(rank).roster.within(last)) last = census(rank).roster;
   }
-  if (next.size() < policy_.min_sites || !policy_.quorum.holds(next, last))
-    return Verdict::too_few;
+  if (next.size() < policy_.min_sites || !policy_.quorum.holds(next, last)) return Verdict::too_few;
   mine().roster = next;
   return Verdict::installed;
 }

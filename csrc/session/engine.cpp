@@ -61,9 +61,8 @@ void Engine::step_joining(std::int64_t now_ns) {
 void Engine::found_membership() {
   const int world = static_cast<int>(sites_.size());
   const auto favourite = std::ranges::find(sites_, options_.favourite);
-  const Quorum quorum{.favourite = favourite == sites_.end()
-                                       ? -1
-                                       : static_cast<int>(favourite - sites_.begin())};
+  const Quorum quorum{
+      .favourite = favourite == sites_.end() ? -1 : static_cast<int>(favourite - sites_.begin())};
   membership_.emplace(rank_, world,
                       Membership::Policy{.quorum = quorum,
                                          .min_sites = options_.min_sites,
@@ -336,8 +335,10 @@ EngineStats Engine::stats() const {
                     .operations = ledger_.stats(),
                     .ways = mesh_.ways(),
                     .relayed_bytes = mesh_.relay().bytes_passed(),
-                    .generation = generation_};
-  if (membership_) stats.roster = membership_->roster().ranks();
+                    .generation = generation_,
+                    .roster = (membership_ ? membership_->roster() : members()).ranks(),
+                    .operations_again = operations_again_,
+                    .operations_taken = operations_taken_};
   for (std::size_t peer = 0; peer < links_.size(); ++peer)
     if (links_[peer] != nullptr) stats.links.emplace_back(sites_[peer], links_[peer]->stats());
   return stats;

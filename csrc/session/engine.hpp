@@ -42,7 +42,7 @@ struct EngineOptions {
   OnLoss on_loss = OnLoss::raise;
   int min_sites = 1;
   std::string favourite{};
-  Workers* workers = nullptr;   // they outlive the engine; null: it computes by itself
+  Workers* workers = nullptr;  // they outlive the engine; null: it computes by itself
 };
 
 struct EngineStats {
@@ -54,6 +54,8 @@ struct EngineStats {
   std::uint64_t relayed_bytes = 0;  // carried between others
   std::uint32_t generation = 0;
   std::vector<int> roster{};  // ranks that take part
+  // After losses: begun once more over a smaller roster; their result taken from another site.
+  std::uint64_t operations_again = 0, operations_taken = 0;
 };
 
 class Engine final : public Actor, private Traffic {
@@ -180,6 +182,7 @@ class Engine final : public Actor, private Traffic {
   std::int64_t progress_ns_ = 0;              // when anything last moved an operation on
   bool progress_ = false;
   std::uint64_t operations_done_ = 0;
+  std::uint64_t operations_again_ = 0, operations_taken_ = 0;
   Ledger ledger_;
   EngineStats last_stats_;  // once closed
 };

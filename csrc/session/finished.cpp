@@ -45,7 +45,9 @@ std::map<std::uint64_t, Service> services(SiteSet roster, const std::vector<Repo
     for (const int rank : roster.ranks()) {
       const Report& report = reports[static_cast<std::size_t>(rank)];
       const bool has_it =
-          number < report.first_open || std::ranges::any_of(report.finished, [n = number](const Finished& f) { return f.operation == n; });
+          number < report.first_open ||
+          std::ranges::any_of(
+              report.finished, [n = number](const Finished& f) { return f.operation == n; });
       if (!has_it) service.to = service.to | SiteSet::of(rank);
     }
   std::erase_if(result, [](const auto& entry) { return entry.second.to.empty(); });

@@ -77,10 +77,10 @@ Job Operation::job_of(Format format) const {
   const bool gathers_terms = request_.terms && request_.algorithm == Algorithm::gather;
   Job job{.rank = shape.rank,
           .world = world,
-          .schedule = gathers_terms ? gather_terms(shape)
-                                    : make_schedule(request_.algorithm, shape,
-                                                     rooted ? position(request_.root)
-                                                            : request_.root),
+          .schedule = gathers_terms
+                          ? gather_terms(shape)
+                          : make_schedule(request_.algorithm, shape,
+                                          rooted ? position(request_.root) : request_.root),
           .format = std::move(format),
           .mean = request_.mean && request_.collective == Collective::all_reduce,
           .slice_elements = request_.slice_elements};

@@ -1,7 +1,7 @@
 // Operation: one collective at one site, from its request to its outcome. It moves no bytes itself.
 //
-// It runs over a roster. When that changes it is stopped, and then begun again over the new one from
-// the caller's bytes, or its result comes from a site that has it already.
+// It runs over a roster. When that changes it is stopped, and then begun again over the new one
+// from the caller's bytes, or its result comes from a site that has it already.
 #pragma once
 
 #include <memory>
@@ -46,7 +46,7 @@ class Operation {
   // REQUIRES, of both: it is stopped, and this site is the one that is meant.
   void serve(SiteSet roster, const Service& service);
   void await(SiteSet roster, const Service& service);
-  bool fits(const Finished& what) const;  // as its result
+  bool fits(const Finished& what) const;          // as its result
   std::optional<Finished> finished_here() const;  // where it ended well
 
   // A peer has begun the same operation.
@@ -107,7 +107,7 @@ class Operation {
   Buffers::Lease padded_input_;  // broadcast, at the root; swap
   std::unique_ptr<Executor> executor_;
   std::string objection_;
-  SiteSet roster_;  // that it runs over
+  SiteSet roster_;                  // that it runs over
   std::optional<Service> service_;  // where its result comes from another site, or goes to some
   bool begun_ = false;
   bool started_ = false;

@@ -1,8 +1,8 @@
 // Operation's part in a change of the roster: it stops, begins again, and gives or takes a result
 // that some sites have and others lack.
 //
-// A result travels as float32 that nobody computes with, whatever it is: an all_reduce's elements, a
-// broadcast's bytes, or an all_gather's payloads, each behind its length.
+// A result travels as float32 that nobody computes with, whatever it is: an all_reduce's elements,
+// a broadcast's bytes, or an all_gather's payloads, each behind its length.
 #include <algorithm>
 #include <cstring>
 
@@ -54,7 +54,8 @@ std::optional<Finished> Operation::finished_here() const {
     finished.contributors = finished.contributors | SiteSet::of(rank);
   if (request_.collective == Collective::all_gather)
     for (const int rank : outcome().contributors)
-      finished.bytes += sizeof(std::uint32_t) + outcome().gathered[static_cast<std::size_t>(rank)].size();
+      finished.bytes +=
+          sizeof(std::uint32_t) + outcome().gathered[static_cast<std::size_t>(rank)].size();
   return finished;
 }
 
@@ -102,8 +103,7 @@ void Operation::await(SiteSet roster, const Service& service) {
   Schedule schedule;
   const Span whole{0, floats_for(bytes)};
   if (whole.count > 0)
-    schedule.receives.push_back(
-        {position(service.from), service_transfer, whole, Role::copy});
+    schedule.receives.push_back({position(service.from), service_transfer, whole, Role::copy});
   build_executor(std::move(schedule), bytes, output_.bytes());
 }
 

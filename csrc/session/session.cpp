@@ -72,7 +72,10 @@ Status Session::start() {
                                 .ticket = random_seed()},
                        .timeout_ns = options_.timeout_ns,
                        .heartbeat_timeout_ns = options_.heartbeat_timeout_ns,
-                       .pace_bytes_per_s = options_.pace_bytes_per_s};
+                       .pace_bytes_per_s = options_.pace_bytes_per_s,
+                       .on_loss = options_.on_loss,
+                       .min_sites = options_.min_sites,
+                       .favourite = options_.favourite};
   if (options_.codec_threads > 0) {
     const auto wake = [reactor = reactor_.get()] { reactor->post([] {}); };
     workers_ = std::make_unique<WorkerPool>(options_.codec_threads, wake);

@@ -29,8 +29,11 @@ struct SessionOptions {
   int streams = 0;  // data streams a link; 0: by the number of sites
   std::int64_t timeout_ns = 60 * second_ns;
   std::int64_t heartbeat_timeout_ns = 5 * second_ns;
-  double pace_bytes_per_s = 0;  // of all data together; 0: nothing is held back
-  int codec_threads = 0;        // that decode, add and encode beside the session's own
+  double pace_bytes_per_s = 0;     // of all data together; 0: nothing is held back
+  OnLoss on_loss = OnLoss::raise;  // this and the next two as of EngineOptions
+  int min_sites = 1;
+  std::string favourite{};
+  int codec_threads = 0;  // that decode, add and encode beside the session's own
   TcpOptions tcp;
 };
 

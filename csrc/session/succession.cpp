@@ -1,4 +1,5 @@
-// Engine's part in a change of the roster: whom it has lost, what it tells, and how operations go on.
+// Engine's part in a change of the roster: whom it has lost, what it tells, and how operations go
+// on.
 //
 // Between the census that gives somebody up and the next roster nothing is completed: what each
 // site has finished is then the same for all that hear it, and all draw the same conclusion.
@@ -107,10 +108,12 @@ void Engine::go_on(std::int64_t now_ns) {
   std::ranges::fill(ahead_bytes_, 0);
   const auto given = services(roster, reports_);
   for (auto& [number, operation] : operations_) {
-    if (const auto service = given.find(number); service != given.end())
+    if (const auto service = given.find(number); service != given.end()) {
       share_result(*operation, service->second);
-    else
+    } else if (!operation->done()) {
       operation->begin(roster);
+      ++operations_again_;
+    }
     if (operation->failed()) ledger_.failed(number);
   }
   deliver_early();
@@ -127,6 +130,7 @@ void Engine::share_result(Operation& operation, const Service& service) {
                                " has another length",
                            service.from));
   operation.await(membership_->roster(), service);
+  ++operations_taken_;
 }
 
 // What sites sent that had the new roster before this one.

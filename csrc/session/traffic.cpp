@@ -62,8 +62,8 @@ Status Engine::hear(int peer, std::uint64_t number, Announcement theirs) {
     ahead->second.erase(peer);
     if (ahead->second.empty()) ahead_by_operation_.erase(ahead);
   }
-  auto slices = stopped_ ? std::vector<Early::Slice>{}
-                         : early_->take_slices(peer, number, generation_);
+  auto slices =
+      stopped_ ? std::vector<Early::Slice>{} : early_->take_slices(peer, number, generation_);
   if (operation->failed()) return {};
   if (operation->has_heard(peer)) return wire_error("it announced an operation twice", peer);
   const std::string odd = difference(operation->announcement(), sites_[me], theirs, sites_[them]);

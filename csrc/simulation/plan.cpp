@@ -214,8 +214,8 @@ TroublePlan draw_loss(Random& random, const WorldPlan& plan) {
                                       Trouble::isolate, Trouble::cut, Trouble::truncate});
   const auto world = static_cast<std::uint64_t>(plan.world());
   loss.site = static_cast<int>(random.below(world));
-  loss.peer =
-      static_cast<int>((static_cast<std::uint64_t>(loss.site) + 1 + random.below(world - 1)) % world);
+  loss.peer = static_cast<int>(
+      (static_cast<std::uint64_t>(loss.site) + 1 + random.below(world - 1)) % world);
   loss.for_ns = draw_length(random, plan);
   loss.at_ns = draw_moment(random, plan);
   return loss;
@@ -364,9 +364,10 @@ std::vector<std::string> describe(const WorldPlan& plan) {
   out.push_back("operations' times count from " + seconds(plan.begin_ns()));
   if (plan.on_loss == OnLoss::carry_on)
     out.push_back("sites carry on after a loss" +
-                  (plan.favourite < 0 ? std::string()
-                                      : ", " + plan.sites[static_cast<std::size_t>(plan.favourite)].name +
-                                            " with half of them"));
+                  (plan.favourite < 0
+                       ? std::string()
+                       : ", " + plan.sites[static_cast<std::size_t>(plan.favourite)].name +
+                             " with half of them"));
   for (const TroublePlan& trouble : plan.troubles) out.push_back(say(trouble, plan));
   return out;
 }

@@ -15,9 +15,9 @@ namespace isthmus {
 enum class Trouble {
   kill,
   freeze,
-  cut,   // between site and peer
+  cut,      // between site and peer
   isolate,  // the site from all others
-  clog,  // one stream from site to peer
+  clog,     // one stream from site to peer
   slow,
   truncate,  // one stream between site and peer breaks in the middle of bytes
   corrupt,   // a header on one stream from site to peer. Payload bytes are not touched: plain TCP

@@ -110,8 +110,8 @@ std::string wrong_sum(const WorldPlan& plan, std::size_t index, const std::vecto
 
 }  // namespace
 
-std::string wrong_in(const WorldPlan& plan, std::size_t index,
-                     const std::vector<int>& contributors, const std::vector<std::byte>& result) {
+std::string wrong_in(const WorldPlan& plan, std::size_t index, const std::vector<int>& contributors,
+                     const std::vector<std::byte>& result) {
   const OperationPlan& operation = plan.operations[index];
   if (operation.collective == Collective::all_reduce)
     return wrong_sum(plan, index, contributors, result);

@@ -11,7 +11,7 @@ namespace isthmus {
 namespace {
 
 constexpr std::int64_t slack_ns = 6 * second_ns;  // for delays, queues and losses
-constexpr int patience_in_timeouts = 4;           // one loss is noticed while another one is got over
+constexpr int patience_in_timeouts = 4;  // one loss is noticed while another one is got over
 
 class Survivors {
  public:
@@ -72,7 +72,8 @@ class Survivors {
   void check_failure(int site, const Status& failure) {
     const std::string said = name(site) + " failed: \"" + failure.text + "\"";
     if (culprits_.empty()) return complain(said + ", though nothing went wrong");
-    if (failure.code != Code::peer_lost && !culprits_.contains(site)) complain(said + ", and not for a loss");
+    if (failure.code != Code::peer_lost && !culprits_.contains(site))
+      complain(said + ", and not for a loss");
   }
 
   void check_time(int site, std::size_t index, const WorkReport& work) {
@@ -123,8 +124,9 @@ class Survivors {
   void check_outcome(int site, std::size_t index, const WorkReport& work) {
     const OperationPlan& operation = plan_.operations[index];
     if (!work.status.ok()) {
+      const std::vector<int>& roster = at(site).roster;
       const bool rootless = operation.collective == Collective::broadcast &&
-                            culprits_.contains(site_of(operation.root));
+                            std::ranges::find(roster, operation.root) == roster.end();
       if (!rootless || work.status.code != Code::peer_lost)
         complain(title(site, index) + " failed alone: \"" + work.status.text + "\"");
       return;

@@ -32,7 +32,10 @@ class Site final : public Actor {
       report_.closed = true;
       report_.closed_ns = now_ns;
       report_.failure = engine_->failure();
-      report_.roster = engine_->stats().roster;
+      const EngineStats stats = engine_->stats();
+      report_.roster = stats.roster;
+      report_.again = stats.operations_again;
+      report_.taken = stats.operations_taken;
     }
     return std::min(engine_ns, mine_ns);
   }
@@ -241,8 +244,8 @@ class Run {
     report_.ended_ns = net_.now_ns();
     report_.trace = net_.trace_hash();
     report_.events = net_.log();
-    report_.broken = plan_.on_loss == OnLoss::carry_on ? judge_survivors(plan_, report_)
-                                                       : judge(plan_, report_);
+    report_.broken =
+        plan_.on_loss == OnLoss::carry_on ? judge_survivors(plan_, report_) : judge(plan_, report_);
     return std::move(report_);
   }
 

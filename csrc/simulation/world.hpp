@@ -29,10 +29,11 @@ struct SiteReport {
   bool closed = false;
   std::int64_t closed_ns = 0;
   WorkReport joined;
-  std::vector<int> ways;          // by rank, once joined: Mesh::ways
-  Status failure;                 // of the session
-  std::vector<int> roster;        // the last one, where sites carry on: ranks
-  std::vector<WorkReport> works;  // by operation
+  std::vector<int> ways;               // by rank, once joined: Mesh::ways
+  Status failure;                      // of the session
+  std::vector<int> roster;             // the last one: ranks
+  std::uint64_t again = 0, taken = 0;  // EngineStats: operations_again, operations_taken
+  std::vector<WorkReport> works;       // by operation
 };
 
 struct WorldReport {

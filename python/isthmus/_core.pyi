@@ -72,6 +72,9 @@ class Session:
         heartbeat: float,
         congestion: str,
         codec_threads: int,
+        on_loss: str = "raise",
+        min_sites: int = 1,
+        favourite: str = "",
     ) -> None: ...
     @property
     def rank(self) -> int: ...

@@ -15,6 +15,7 @@ max_sites = 64
 max_streams = 32
 max_codec_threads = 64
 max_rails = 16
+losses = ("raise", "continue")  # what a lost site means to the others
 max_name = 64
 emulated_port = 29600  # of the rendezvous inside `isthmus wan`
 
@@ -49,6 +50,9 @@ class JoinSettings:
     codec_threads: int
     rails: int
     rail: int  # of this gateway
+    on_loss: str
+    min_sites: int
+    favourite: str  # a site's name; empty: none
     emulated: bool  # inside `isthmus wan`, whose links never leave the machine
 
 
@@ -184,6 +188,9 @@ def join_settings(
     measure: bool | None = None,
     codec_threads: int | None = None,
     rails: int | None = None,
+    on_loss: str | None = None,
+    min_sites: int | None = None,
+    favourite: str | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> JoinSettings:
     told = os.environ if environment is None else environment
@@ -218,9 +225,21 @@ def join_settings(
         codec_threads=source.spare_threads() if threads is None else threads,
         rails=rails_of_site(rails, environment),
         rail=0,
+        on_loss=_on_loss(source, on_loss),
+        min_sites=source.integer("min_sites", min_sites, least=1, most=count) or 1,
+        favourite=source.text("favourite", favourite)[0] or "",
         emulated=source.has("WAN_SITES"),
     )
+    if settings.rails > 1 and settings.on_loss != "raise":
+        raise Refused(f"on_loss={settings.on_loss!r} is for one rail, not {settings.rails}")
     return settings
+
+
+def _on_loss(source: "_Source", value: str | None) -> str:
+    asked, what = source.text("on_loss", value)
+    if asked not in (None, "", *losses):
+        raise Refused(f"{what} is {asked!r}; expected one of {', '.join(losses)}")
+    return asked or losses[0]
 
 
 def rails_of_site(rails: int | None, environment: Mapping[str, str] | None = None) -> int:

@@ -55,6 +55,9 @@ class Session:
             heartbeat=settings.heartbeat,
             congestion=settings.congestion,
             codec_threads=settings.codec_threads,
+            on_loss=settings.on_loss,
+            min_sites=settings.min_sites,
+            favourite=settings.favourite,
         )
         self._sites = tuple(self._native.sites)
         self._rank = self._native.rank
@@ -317,6 +320,9 @@ def join(
     measure: bool | None = None,
     codec_threads: int | None = None,
     rails: int | None = None,
+    on_loss: str | None = None,
+    min_sites: int | None = None,
+    favourite: str | None = None,
 ) -> Session | Follower:
     """Join the run and wait for all its sites; at ranks other than the site's rank 0, a Follower.
 
@@ -333,7 +339,10 @@ def join(
     as this machine's cores allow, at most 4, and none on two cores. rails: how many ranks of the
     site are gateways (1), the same at every rank of every site; the gateway of rail r, the site's
     rank r, listens at the port of `listen` + r, and carries a part of each gradient bucket; links
-    are then measured by `register` (docs/rails.md).
+    are then measured by `register` (docs/rails.md). on_loss: what a lost site means to the others:
+    "raise" PeerLost at all of them, or "continue" with those that are left, if they are more than
+    half (or half, with the site that `favourite` names) and at least min_sites; the three alike at
+    all sites (docs/losses.md).
 
     Whatever is None comes from ISTHMUS_RENDEZVOUS, ISTHMUS_SITE and so on.
     Raises Refused, Timeout (it names the sites that came), PeerLost or WireError.
@@ -357,6 +366,9 @@ def join(
         measure=measure,
         codec_threads=codec_threads,
         rails=count,
+        on_loss=on_loss,
+        min_sites=min_sites,
+        favourite=favourite,
     )
     return member(settings, rank)
 
