@@ -6,6 +6,7 @@ An argument wins over its variable. Whatever is wrong is named with its value an
 import math
 import os
 import sys
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -31,6 +32,15 @@ class Address:
 
 
 @dataclass(frozen=True)
+class OnLoss:
+    """What a lost site means to the others; the same at all sites (docs/losses.md)."""
+
+    then: str = "raise"  # or "continue"
+    min_sites: int = 1  # fewer do not continue
+    favourite: str = ""  # the site with which half of the sites may continue; empty: none
+
+
+@dataclass(frozen=True)
 class JoinSettings:
     """What `join` hands to the native core."""
 
@@ -50,10 +60,21 @@ class JoinSettings:
     codec_threads: int
     rails: int
     rail: int  # of this gateway
-    on_loss: str
-    min_sites: int
-    favourite: str  # a site's name; empty: none
+    on_loss: OnLoss
     emulated: bool  # inside `isthmus wan`, whose links never leave the machine
+
+
+def warn_if_exposed(settings: JoinSettings) -> None:
+    if settings.emulated:
+        return
+    for address in (settings.rendezvous, settings.listen, settings.advertise):
+        if address is not None and not is_private(address.host):
+            warnings.warn(
+                f"isthmus: traffic with {address} is NOT encrypted and peers are NOT "
+                "authenticated; run it inside a VPN such as WireGuard",
+                stacklevel=5,  # of join
+            )
+            return
 
 
 def parse_address(text: str, what: str, *, any_port: bool) -> Address:
@@ -188,9 +209,7 @@ def join_settings(
     measure: bool | None = None,
     codec_threads: int | None = None,
     rails: int | None = None,
-    on_loss: str | None = None,
-    min_sites: int | None = None,
-    favourite: str | None = None,
+    on_loss: str | OnLoss | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> JoinSettings:
     told = os.environ if environment is None else environment
@@ -225,21 +244,23 @@ def join_settings(
         codec_threads=source.spare_threads() if threads is None else threads,
         rails=rails_of_site(rails, environment),
         rail=0,
-        on_loss=_on_loss(source, on_loss),
-        min_sites=source.integer("min_sites", min_sites, least=1, most=count) or 1,
-        favourite=source.text("favourite", favourite)[0] or "",
+        on_loss=_on_loss(source, on_loss, count),
         emulated=source.has("WAN_SITES"),
     )
-    if settings.rails > 1 and settings.on_loss != "raise":
-        raise Refused(f"on_loss={settings.on_loss!r} is for one rail, not {settings.rails}")
+    if settings.rails > 1 and settings.on_loss.then != "raise":
+        raise Refused(f"on_loss {settings.on_loss.then!r} is for one rail, not {settings.rails}")
     return settings
 
 
-def _on_loss(source: "_Source", value: str | None) -> str:
-    asked, what = source.text("on_loss", value)
-    if asked not in (None, "", *losses):
-        raise Refused(f"{what} is {asked!r}; expected one of {', '.join(losses)}")
-    return asked or losses[0]
+def _on_loss(source: "_Source", asked: str | OnLoss | None, sites: int) -> OnLoss:
+    whole = asked if isinstance(asked, OnLoss) else None
+    then, what = source.text("on_loss", whole.then if whole else asked)
+    if then not in (None, *losses):
+        raise Refused(f"{what} is {then!r}; expected one of {', '.join(losses)}")
+    least = source.integer("min_sites", whole and whole.min_sites, least=1, most=sites)
+    favourite, what = source.text("favourite", whole and (whole.favourite or None))
+    name = source.name("favourite", favourite, what) if favourite else ""
+    return OnLoss(then or losses[0], least or 1, name)
 
 
 def rails_of_site(rails: int | None, environment: Mapping[str, str] | None = None) -> int:

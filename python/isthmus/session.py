@@ -8,7 +8,6 @@ import atexit
 import itertools
 import logging
 import os
-import warnings
 import weakref
 from collections.abc import Mapping, Sequence
 from types import TracebackType
@@ -38,7 +37,7 @@ class Session:
     """Made by `join`. All sites must start the same operations in the same order."""
 
     def __init__(self, settings: config.JoinSettings) -> None:
-        _warn_if_exposed(settings)
+        config.warn_if_exposed(settings)
         self._settings = settings
         self._process = os.getpid()
         self._closed = False
@@ -55,9 +54,9 @@ class Session:
             heartbeat=settings.heartbeat,
             congestion=settings.congestion,
             codec_threads=settings.codec_threads,
-            on_loss=settings.on_loss,
-            min_sites=settings.min_sites,
-            favourite=settings.favourite,
+            on_loss=settings.on_loss.then,
+            min_sites=settings.on_loss.min_sites,
+            favourite=settings.on_loss.favourite,
         )
         self._sites = tuple(self._native.sites)
         self._rank = self._native.rank
@@ -320,9 +319,7 @@ def join(
     measure: bool | None = None,
     codec_threads: int | None = None,
     rails: int | None = None,
-    on_loss: str | None = None,
-    min_sites: int | None = None,
-    favourite: str | None = None,
+    on_loss: str | config.OnLoss | None = None,
 ) -> Session | Follower:
     """Join the run and wait for all its sites; at ranks other than the site's rank 0, a Follower.
 
@@ -339,10 +336,7 @@ def join(
     as this machine's cores allow, at most 4, and none on two cores. rails: how many ranks of the
     site are gateways (1), the same at every rank of every site; the gateway of rail r, the site's
     rank r, listens at the port of `listen` + r, and carries a part of each gradient bucket; links
-    are then measured by `register` (docs/rails.md). on_loss: what a lost site means to the others:
-    "raise" PeerLost at all of them, or "continue" with those that are left, if they are more than
-    half (or half, with the site that `favourite` names) and at least min_sites; the three alike at
-    all sites (docs/losses.md).
+    are then measured by `register` (docs/rails.md). on_loss: raise or continue (docs/losses.md).
 
     Whatever is None comes from ISTHMUS_RENDEZVOUS, ISTHMUS_SITE and so on.
     Raises Refused, Timeout (it names the sites that came), PeerLost or WireError.
@@ -367,8 +361,6 @@ def join(
         codec_threads=codec_threads,
         rails=count,
         on_loss=on_loss,
-        min_sites=min_sites,
-        favourite=favourite,
     )
     return member(settings, rank)
 
@@ -394,16 +386,3 @@ def _close_open_sessions() -> None:
 
 
 atexit.register(_close_open_sessions)
-
-
-def _warn_if_exposed(settings: config.JoinSettings) -> None:
-    if settings.emulated:
-        return
-    for address in (settings.rendezvous, settings.listen, settings.advertise):
-        if address is not None and not config.is_private(address.host):
-            warnings.warn(
-                f"isthmus: traffic with {address} is NOT encrypted and peers are NOT "
-                "authenticated; run it inside a VPN such as WireGuard",
-                stacklevel=5,  # of join
-            )
-            return

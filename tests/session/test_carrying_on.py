@@ -121,6 +121,6 @@ def test_what_cannot_be_asked_for_is_refused_by_name() -> None:
     with pytest.raises(isthmus.Refused, match=r"on_loss .*'shrug'.*raise, continue"):
         join_settings(on_loss="shrug", environment=good)
     with pytest.raises(isthmus.Refused, match="min_sites"):
-        join_settings(min_sites=4, environment=good)
+        join_settings(on_loss=isthmus.OnLoss("continue", min_sites=4), environment=good)
     with pytest.raises(isthmus.Refused, match="one rail"):
         join_settings(on_loss="continue", rails=2, environment=good)
