@@ -323,20 +323,19 @@ def join(
 ) -> Session | Follower:
     """Join the run and wait for all its sites; at ranks other than the site's rank 0, a Follower.
 
-    rendezvous: the coordinator's "host:port". site: this site's name, unique in the run. sites:
-    how many take part. run: the run's name ("default"). serve: this site runs the coordinator, at
-    `rendezvous`. listen: where this site takes connections (any free port). advertise: what the
-    others dial, if that is another address. streams: TCP streams per peer. timeout: seconds for
-    joining, and for each operation (60). heartbeat: seconds of silence after which a peer is lost
-    (5). measure: begin by measuring what the links carry, and choose schedules, shares and the pace
-    by it; the same at all sites. Takes some seconds; by default done except between sites that meet
-    on the loopback. uplink_mbit: what this site's uplink carries, in Mbit/s, where that is known
-    better. congestion: TCP's congestion control ("bbr"); a kernel that lacks it keeps its own.
-    codec_threads: threads that decode, add and encode beside the session's own; by default as many
-    as this machine's cores allow, at most 4, and none on two cores. rails: how many ranks of the
-    site are gateways (1), the same at every rank of every site; the gateway of rail r, the site's
-    rank r, listens at the port of `listen` + r, and carries a part of each gradient bucket; links
-    are then measured by `register` (docs/rails.md). on_loss: raise or continue (docs/losses.md).
+    rendezvous: the coordinator's "host:port". site: its name, unique in the run. sites: how many
+    take part. run: the run's name ("default"). serve: this site runs the coordinator, at
+    `rendezvous`. listen: where it takes connections (any port). advertise: what the others dial, if
+    another. streams: TCP streams per peer. timeout: seconds for joining, and for each operation
+    (60). heartbeat: seconds of silence after which a peer is lost (5). measure: begin by measuring
+    what the links carry, and choose schedules, shares and the pace by it; the same at all sites.
+    Takes some seconds; on the loopback only if asked for. uplink_mbit: what this site's uplink
+    carries, in Mbit/s, if you know better. congestion: TCP's congestion control ("bbr"); a kernel
+    that lacks it keeps its own. codec_threads: threads that decode, add and encode beside the
+    session's own; by default as many as this machine's cores allow, at most 4, and none on two
+    cores. rails: gateways of the site (1), the same at every rank of every site; the one of rail r,
+    rank r, listens at `listen`'s port + r, and carries a part of each bucket; links are then
+    measured by `register` (docs/rails.md). on_loss: raise or continue (docs/losses.md).
 
     Whatever is None comes from ISTHMUS_RENDEZVOUS, ISTHMUS_SITE and so on.
     Raises Refused, Timeout (it names the sites that came), PeerLost or WireError.

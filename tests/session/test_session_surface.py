@@ -232,15 +232,13 @@ def test_a_fork_is_told_that_it_has_no_connections() -> None:
 
 
 def test_plain_tcp_beyond_this_machine_is_warned_about() -> None:
-    from isthmus import session
-
     def warnings_for(rendezvous: str, **environment: str) -> list[str]:
         settings = config.join_settings(
             rendezvous=rendezvous, site="a", sites=1, environment=environment
         )
         with warnings.catch_warnings(record=True) as seen:
             warnings.simplefilter("always")
-            session._warn_if_exposed(settings)
+            config.warn_if_exposed(settings)
         return [str(one.message) for one in seen]
 
     assert "NOT encrypted" in warnings_for("203.0.113.5:29600")[0]
