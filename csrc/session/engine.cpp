@@ -90,7 +90,14 @@ void Engine::begin_running(std::int64_t now_ns) {
   links_ = mesh_.take_links(join_deadline_ns_);
   last_sender_ = static_cast<std::size_t>(rank_);
   phase_ = Phase::running;
-  submit(joined_, Request{.payload = to_payload(mesh_.ways())}, now_ns);
+  submit(joined_, Request{.layout = policy_hash(), .payload = to_payload(mesh_.ways())}, now_ns);
+}
+
+// What the sites must agree on before any of them is lost. 0: that a loss is the end.
+std::uint64_t Engine::policy_hash() const {
+  if (!membership_) return 0;
+  const auto text = std::to_string(options_.min_sites) + " " + options_.favourite;
+  return std::uint64_t{1} << 32 | crc32c(std::as_bytes(std::span(text)));
 }
 
 void Engine::step_running(std::int64_t now_ns) {
@@ -229,6 +236,8 @@ void Engine::complete(Operation& operation) {
 
 void Engine::check_timeout(std::int64_t now_ns) {
   const auto oldest = operations_.find(first_open_);
+  // A pair that is broken is given up by and by, and then operations begin anew.
+  if (membership_ && membership_->deadline_ns() != never_ns) return;
   if (oldest == operations_.end() || !failed_.ok() || now_ns < progress_ns_ + options_.timeout_ns)
     return;
   const Operation& operation = *oldest->second;

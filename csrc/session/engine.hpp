@@ -100,6 +100,7 @@ class Engine final : public Actor, private Traffic {
   void found_membership();
   void step_meshing(std::int64_t now_ns);
   void begin_running(std::int64_t now_ns);
+  std::uint64_t policy_hash() const;
   void step_running(std::int64_t now_ns);
   void step_closing(std::int64_t now_ns);
   void put_off_closing(std::int64_t now_ns);

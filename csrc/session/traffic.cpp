@@ -31,8 +31,9 @@ void Engine::submit(std::shared_ptr<Work> work, Request request, std::int64_t no
       std::move(work), std::move(request), place,
       Means{.large = buffers_, .slices = slice_buffers_, .workers = *options_.workers});
   Operation& operation = *slot;
-  if (!stopped_) operation.begin(membership_ ? membership_->roster() : members());
   ledger_.begun(number, now_ns);
+  if (!stopped_) operation.begin(membership_ ? membership_->roster() : members());
+  if (operation.failed()) ledger_.failed(number);
   const auto payload = to_payload(operation.announcement());
   for (auto& link : links_)
     if (link != nullptr && !link->leaving()) link->control(Kind::announce, number, payload);

@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import isthmus
@@ -85,26 +86,23 @@ def test_after_a_kill_the_others_hold_the_mean_of_those_that_are_reported(coordi
     assert said["amber"][-1]["contributors"] == left
 
 
-def test_stats_say_who_is_left(coordinator: str) -> None:
-    from concurrent.futures import ThreadPoolExecutor
+def member(coordinator: str, site: str, sites: int, on_loss: str | isthmus.OnLoss) -> Session:
+    return Session(
+        join_settings(
+            rendezvous=coordinator,
+            site=site,
+            sites=sites,
+            listen="127.0.0.1:0",
+            on_loss=on_loss,
+            environment={},
+        )
+    )
 
+
+def test_stats_say_who_is_left(coordinator: str) -> None:
     names = testing.site_names(3)
     with ThreadPoolExecutor(3) as pool:
-        sessions = list(
-            pool.map(
-                lambda name: Session(
-                    join_settings(
-                        rendezvous=coordinator,
-                        site=name,
-                        sites=3,
-                        listen="127.0.0.1:0",
-                        on_loss="continue",
-                        environment={},
-                    )
-                ),
-                names,
-            )
-        )
+        sessions = list(pool.map(lambda name: member(coordinator, name, 3, "continue"), names))
         sessions[1].close()
         works = [session.all_reduce(np.ones(1000, np.float32)) for session in sessions[::2]]
         for work in works:
@@ -114,6 +112,19 @@ def test_stats_say_who_is_left(coordinator: str) -> None:
         assert stats["generation"] == 2
         assert stats["roster"] == [names[0], names[2]]
         list(pool.map(Session.close, sessions[::2]))
+
+
+def test_sites_that_mean_different_things_by_a_loss_are_told_when_they_join(
+    coordinator: str,
+) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        joining = [
+            pool.submit(member, coordinator, "amber", 2, "continue"),
+            pool.submit(member, coordinator, "birch", 2, isthmus.OnLoss("continue", 1, "amber")),
+        ]
+        for each in joining:
+            with pytest.raises(isthmus.Refused, match="on_loss"):
+                each.result()
 
 
 def test_what_cannot_be_asked_for_is_refused_by_name() -> None:
