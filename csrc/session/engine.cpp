@@ -236,14 +236,17 @@ void Engine::complete(Operation& operation) {
 
 void Engine::check_timeout(std::int64_t now_ns) {
   const auto oldest = operations_.find(first_open_);
-  // A pair that is broken is given up by and by, and then operations begin anew.
-  if (membership_ && membership_->deadline_ns() != never_ns) return;
-  if (oldest == operations_.end() || !failed_.ok() || now_ns < progress_ns_ + options_.timeout_ns)
-    return;
+  if (oldest == operations_.end() || !failed_.ok() || now_ns < timeout_ends_ns()) return;
   const Operation& operation = *oldest->second;
   fail(timed_out(operation.title() + " made no progress for " +
                  std::to_string(options_.timeout_ns / second_ns) + " s: " + waiting(operation)),
        true);
+}
+
+// While a pair is broken nothing counts: one of the two will be given up, and operations begin anew.
+std::int64_t Engine::timeout_ends_ns() const {
+  const bool resolves = membership_ && !departed_ && membership_->deadline_ns() != never_ns;
+  return resolves ? never_ns : progress_ns_ + options_.timeout_ns;
 }
 
 std::int64_t Engine::deadline_ns() const {
@@ -255,7 +258,7 @@ std::int64_t Engine::deadline_ns() const {
   for (const auto& link : links_)
     if (link != nullptr) deadline = std::min(deadline, link->deadline_ns());
   if (failed_.ok() && operations_.contains(first_open_))
-    deadline = std::min(deadline, progress_ns_ + options_.timeout_ns);
+    deadline = std::min(deadline, timeout_ends_ns());
   if (membership_ && failed_.ok() && !departed_)
     deadline = std::min(deadline, membership_->deadline_ns());
   if (held_back_) deadline = std::min(deadline, pacer_.ready_ns());

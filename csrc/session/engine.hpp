@@ -114,6 +114,7 @@ class Engine final : public Actor, private Traffic {
   void complete(Operation& operation);
   void tell_watermark();
   void check_timeout(std::int64_t now_ns);
+  std::int64_t timeout_ends_ns() const;
   std::int64_t deadline_ns() const;
 
   Status hear(int peer, std::uint64_t number, Announcement theirs);
