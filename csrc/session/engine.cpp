@@ -243,7 +243,8 @@ void Engine::check_timeout(std::int64_t now_ns) {
        true);
 }
 
-// While a pair is broken nothing counts: one of the two will be given up, and operations begin anew.
+// While a pair is broken nothing counts: one of the two will be given up, and operations begin
+// anew.
 std::int64_t Engine::timeout_ends_ns() const {
   const bool resolves = membership_ && !departed_ && membership_->deadline_ns() != never_ns;
   return resolves ? never_ns : progress_ns_ + options_.timeout_ns;
