@@ -69,7 +69,7 @@ def test_a_killed_site_is_left_out_of_all_that_was_under_way(algorithm: str, kil
         assert site(report, f"{name}-site")["again"] == 2
 
 
-def test_who_is_left_goes_on_one_delay_after_the_last_of_them_has_noticed() -> None:
+def test_who_is_left_goes_on_two_delays_after_the_last_of_them_has_noticed() -> None:
     delay = 0.02
     report = lose(
         {"kind": "kill", "at": 1.005, "site": 2},
@@ -80,7 +80,7 @@ def test_who_is_left_goes_on_one_delay_after_the_last_of_them_has_noticed() -> N
     assert not report["broken"]
     work = site(report, "a-site")["works"][0]
     assert [who[0] for who in work["contributors"]] == ["a", "b", "d"]
-    # The news of the death, the census, "out", and then the operation's own two delays.
+    # The news of the death, "lost", "out", and then the operation's own two delays.
     assert work["ended"] < 1.005 + 5 * delay + 0.01
 
 
