@@ -299,7 +299,8 @@ std::unique_ptr<BoundSession> open_session(std::string rendezvous, std::string s
                                            std::string run, bool serve, std::string listen,
                                            std::string advertise, int streams, double timeout,
                                            double heartbeat, std::string congestion, bool relay,
-                                           int codec_threads) {
+                                           int codec_threads, const std::string& on_loss,
+                                           int min_sites, std::string favourite) {
   if (sites < 1 || sites > max_sites)
     raise(refused("sites must be 1 to " + std::to_string(max_sites) + ", not " +
                   std::to_string(sites)));
@@ -311,6 +312,10 @@ std::unique_ptr<BoundSession> open_session(std::string rendezvous, std::string s
   if (codec_threads < 0 || codec_threads > max_codec_threads)
     raise(refused("codec_threads must be 0 (none) to " + std::to_string(max_codec_threads) +
                   ", not " + std::to_string(codec_threads)));
+  if (on_loss != "raise" && on_loss != "continue")
+    raise(refused("on_loss must be \"raise\" or \"continue\", not \"" + on_loss + "\""));
+  if (min_sites < 1 || min_sites > sites)
+    raise(refused("min_sites must be 1 to the number of sites, not " + std::to_string(min_sites)));
   return std::make_unique<BoundSession>(
       SessionOptions{.rendezvous = std::move(rendezvous),
                      .run = std::move(run),
@@ -323,6 +328,9 @@ std::unique_ptr<BoundSession> open_session(std::string rendezvous, std::string s
                      .timeout_ns = to_ns(timeout),
                      .heartbeat_timeout_ns = to_ns(heartbeat),
                      .relays = relay,
+                     .on_loss = on_loss == "raise" ? OnLoss::raise : OnLoss::carry_on,
+                     .min_sites = min_sites,
+                     .favourite = std::move(favourite),
                      .codec_threads = codec_threads,
                      .tcp = {.congestion = std::move(congestion)}});
 }
@@ -350,7 +358,8 @@ void register_session(py::module_& m) {
   py::class_<BoundSession>(m, "Session")
       .def(py::init(&open_session), py::kw_only(), "rendezvous"_a, "site"_a, "sites"_a, "run"_a,
            "serve"_a, "listen"_a, "advertise"_a, "streams"_a, "timeout"_a, "heartbeat"_a,
-           "congestion"_a, "relay"_a, "codec_threads"_a)
+           "congestion"_a, "relay"_a, "codec_threads"_a, "on_loss"_a = "raise", "min_sites"_a = 1,
+           "favourite"_a = "")
       .def_property_readonly("rank", &BoundSession::rank)
       .def_property_readonly("world_size", &BoundSession::world_size)
       .def_property_readonly("generation", &BoundSession::generation)

@@ -52,15 +52,19 @@ py::dict to_dict(const EngineStats& stats, const Roster& roster) {
   py::list contributors;
   for (const int rank : operations.contributors)
     contributors.append(roster.members.at(static_cast<std::size_t>(rank)).site);
-  return py::dict("operations"_a = stats.operations_done, "kept"_a = stats.operations_kept,
-                  "generation"_a = roster.generation, "contributors"_a = contributors,
-                  "reduced_bytes"_a = operations.reduced_bytes,
-                  "float_bytes"_a = operations.float_bytes,
-                  "encoded_bytes"_a = operations.encoded_bytes,
-                  "flight_seconds"_a = seconds(operations.flight_ns),
-                  "queued_seconds"_a = seconds(operations.queued_ns),
-                  "late_seconds"_a = seconds(operations.late_ns),
-                  "relayed_bytes"_a = stats.relayed_bytes, "links"_a = links);
+  py::list sites;
+  for (const int rank : stats.roster)
+    sites.append(roster.members.at(static_cast<std::size_t>(rank)).site);
+  return py::dict(
+      "operations"_a = stats.operations_done, "kept"_a = stats.operations_kept,
+      "generation"_a = std::max(stats.generation, roster.generation), "roster"_a = sites,
+      "again"_a = stats.operations_again, "taken"_a = stats.operations_taken,
+      "contributors"_a = contributors, "reduced_bytes"_a = operations.reduced_bytes,
+      "float_bytes"_a = operations.float_bytes, "encoded_bytes"_a = operations.encoded_bytes,
+      "flight_seconds"_a = seconds(operations.flight_ns),
+      "queued_seconds"_a = seconds(operations.queued_ns),
+      "late_seconds"_a = seconds(operations.late_ns), "relayed_bytes"_a = stats.relayed_bytes,
+      "links"_a = links);
 }
 
 }  // namespace isthmus

@@ -20,17 +20,9 @@ using py::literals::operator""_a;
 constexpr std::array code_names = {"ok",         "timeout",   "peer_lost",     "refused",
                                    "wire_error", "cancelled", "internal_error"};
 constexpr std::array end_names = {"reached", "out_of_time", "stuck", "livelock"};
-constexpr std::array trouble_names = {"kill",
-                                      "freeze",
-                                      "cut",
-                                      "clog",
-                                      "slow",
-                                      "truncate",
-                                      "corrupt",
-                                      "lie",
-                                      "leave",
-                                      "absent",
-                                      "coordinator_killed"};
+constexpr std::array trouble_names = {"kill", "freeze", "cut",      "isolate",
+                                      "clog", "slow",   "truncate", "corrupt",
+                                      "lie",  "leave",  "absent",   "coordinator_killed"};
 constexpr std::array lie_names = {"offset", "length",  "transfer", "operation",
                                   "source", "garbage", "twice"};
 constexpr std::array collective_names = {"", "all_reduce", "broadcast", "all_gather", "swap"};
@@ -164,7 +156,9 @@ WorldPlan plan_from(std::uint64_t seed, const py::dict& values) {
   Settings s(values);
   bool faults = true;
   s.take("faults", faults);
-  WorldPlan plan = draw_world(seed, faults);
+  bool losses = false;
+  s.take("losses", losses);
+  WorldPlan plan = losses ? draw_losses(seed) : draw_world(seed, faults);
   int world = 0;
   if (s.take("sites", world)) {
     if (world < 2 || world > most_sites)
@@ -175,6 +169,11 @@ WorldPlan plan_from(std::uint64_t seed, const py::dict& values) {
   s.take("bits_per_s", bits_per_s);
   s.take_time("close_after", close_after_ns);
   s.take_time("latency", latency_ns);
+  bool carry_on = plan.on_loss == OnLoss::carry_on;
+  s.take("carry_on", carry_on);
+  plan.on_loss = carry_on ? OnLoss::carry_on : OnLoss::raise;
+  s.take("min_sites", plan.min_sites);
+  s.take("favourite", plan.favourite);
   s.take("torn", plan.torn);
   s.take("loss", plan.loss);
   s.take("window_bytes", plan.window_bytes);
@@ -223,6 +222,12 @@ std::string name_of_rank(const WorldPlan& plan, int rank) {
   return plan.sites.at(static_cast<std::size_t>(site)).name;
 }
 
+py::list names_of(const std::vector<int>& ranks, const WorldPlan& plan) {
+  py::list names;
+  for (const int rank : ranks) names.append(name_of_rank(plan, rank));
+  return names;
+}
+
 py::dict to_python(const WorkReport& work, const WorldPlan& plan) {
   py::dict out;
   const bool done = work.done;
@@ -232,6 +237,7 @@ py::dict to_python(const WorkReport& work, const WorldPlan& plan) {
   out["text"] = work.status.text;
   out["site"] = py::none();
   if (done && work.status.peer >= 0) out["site"] = name_of_rank(plan, work.status.peer);
+  out["contributors"] = names_of(work.contributors, plan);
   out["begun"] = to_seconds(work.begun_ns - plan.begin_ns());
   out["ended"] = to_seconds(work.ended_ns - plan.begin_ns());
   return out;
@@ -259,7 +265,9 @@ py::dict simulate(std::uint64_t seed, const py::kwargs& settings) {
             name_of_rank(plan, site.ways[peer]);
     sites.append(py::dict("name"_a = plan.sites[i].name, "living"_a = site.living,
                           "closed"_a = site.closed, "joined"_a = to_python(site.joined, plan),
-                          "by_way_of"_a = ways, "works"_a = works, "streams"_a = site.streams));
+                          "by_way_of"_a = ways, "roster"_a = names_of(site.roster, plan),
+                          "failure"_a = site.failure.text, "again"_a = site.again,
+                          "taken"_a = site.taken, "works"_a = works, "streams"_a = site.streams));
   }
   return py::dict("world"_a = describe(plan), "sites"_a = sites, "broken"_a = report.broken,
                   "end"_a = end_names[static_cast<std::size_t>(report.end)],

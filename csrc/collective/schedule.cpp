@@ -52,6 +52,23 @@ std::uint64_t Shape::elements() const {
   return sum;
 }
 
+Shares whole(const Shares& shares) {
+  std::uint64_t sum = 0;
+  for (const std::uint32_t part : shares) sum += part;
+  if (sum == 0) return {};
+  Shares scaled;
+  // As differences of rounded ends, so that nothing is lost.
+  std::uint64_t end = 0;
+  std::uint64_t before = 0;
+  for (const std::uint32_t part : shares) {
+    end += part;
+    const std::uint64_t scaled_end = end * whole_share / sum;
+    scaled.push_back(static_cast<std::uint32_t>(scaled_end - before));
+    before = scaled_end;
+  }
+  return scaled;
+}
+
 Span share(const Shape& shape, int owner) {
   const std::uint64_t begin = boundary(shape, owner);
   return {begin, boundary(shape, owner + 1) - begin};

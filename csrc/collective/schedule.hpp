@@ -81,6 +81,8 @@ struct Stretch {
 // all the same.
 using Shares = std::vector<std::uint32_t>;
 inline constexpr std::uint32_t whole_share = 1 << 16;
+// In the same proportions, and together whole_share; of nothing but zeros none.
+Shares whole(const Shares& shares);
 
 // In which order a ring goes round: ranks by place, each once. None: by rank.
 using Order = std::vector<std::uint16_t>;

@@ -29,6 +29,7 @@ bool known(Kind kind) {
     case Kind::abort:
     case Kind::relay:
     case Kind::offer:
+    case Kind::census:
     case Kind::join:
     case Kind::roster:
     case Kind::refuse:

@@ -29,6 +29,7 @@ enum class Kind : std::uint8_t {
   abort = 7,      // my session failed, and this is why
   relay = 8,      // "connect me with this site, which I cannot reach"
   offer = 9,      // "this connection leads to me: for the site that cannot reach me"
+  census = 10,    // which sites go on, and what this one has finished
   // Between a site and the coordinator.
   join = 16,    // site: I am here
   roster = 17,  // coordinator: everybody is here

@@ -230,8 +230,7 @@ Status Link::write_data(DataStream& data, Traffic& traffic) {
 }
 
 Status Link::check_stamp(const Header& header) const {
-  if (header.run != options_.stamp.run || header.generation != options_.stamp.generation)
-    return wire_error("it sent a frame of another run or generation");
+  if (header.run != options_.stamp.run) return wire_error("it sent a frame of another run");
   if (header.source != options_.peer)
     return wire_error("it sent a frame in the name of rank " + std::to_string(header.source));
   return {};
@@ -294,13 +293,26 @@ void Link::give_up(std::int64_t now_ns) {
 
 void Link::detach(std::uint64_t operation) {
   for (DataStream& data : data_) {
-    if (!data.out || data.out->header.operation != operation || !data.detached.empty()) continue;
-    for (int i = 0; i < data.out->count; ++i) {
-      const ByteView piece = data.out->pieces[static_cast<std::size_t>(i)];
-      data.detached.insert(data.detached.end(), piece.begin(), piece.end());
-    }
-    data.out->count = 1;
-    data.out->pieces[0] = data.detached;
+    if (data.out && data.out->header.operation == operation) detach(data);
+  }
+}
+
+void Link::detach(DataStream& data) {
+  if (!data.detached.empty()) return;
+  for (int i = 0; i < data.out->count; ++i) {
+    const ByteView piece = data.out->pieces[static_cast<std::size_t>(i)];
+    data.detached.insert(data.detached.end(), piece.begin(), piece.end());
+  }
+  data.out->count = 1;
+  data.out->pieces[0] = data.detached;
+}
+
+void Link::let_go() {
+  for (DataStream& data : data_) {
+    if (data.out) detach(data);
+    if (!data.header) continue;
+    data.unwanted.resize(data.header->length);
+    data.payload = data.unwanted;
   }
 }
 

@@ -47,7 +47,7 @@ class Traffic {
 struct LinkOptions {
   int peer = -1;
   std::string name;  // of the peer, for messages
-  Header stamp;      // run, generation and source of every frame
+  Header stamp;      // run, generation and source of every frame that leaves
   std::int64_t heartbeat_timeout_ns = 5 * second_ns;
   std::string by_way_of{};  // who carries the streams, for messages; empty: nobody
   // From the loss of the peer until it is said: whoever carries the streams may be the one that is
@@ -92,9 +92,14 @@ class Link {
   // said now, and then pump() fails for good.
   void give_up(std::int64_t now_ns);
   void set_watermark(std::uint64_t watermark) { options_.stamp.watermark = watermark; }
+  // Of what is said from now on. Which generations may come is the Traffic's to say.
+  void set_generation(std::uint32_t generation) { options_.stamp.generation = generation; }
 
   // No frame refers to `operation`'s memory any more: what is on its way out is copied.
   void detach(std::uint64_t operation);
+  // Of no data frame that is half written or half read does the link need anybody's memory any
+  // more; what comes of the latter comes to lie elsewhere, and nobody is to look at it.
+  void let_go();
   // From here on only control frames leave; a data frame that is half written stays so.
   void stop_data() { data_stopped_ = true; }
 
@@ -116,6 +121,7 @@ class Link {
     HeaderBytes out_header{};
     std::size_t written = 0;
     std::vector<std::byte> detached;
+    std::vector<std::byte> unwanted;  // where a payload that was let go comes to lie
     // In: a header, then its payload.
     HeaderBytes in_header{};
     std::size_t got = 0;
@@ -143,6 +149,7 @@ class Link {
   void share_unsent();
   Status write_data(DataStream& data, Traffic& traffic);
   Status check_stamp(const Header& header) const;
+  static void detach(DataStream& data);
   void time_data(std::uint64_t bytes, std::int64_t now_ns);
   Status keep_alive(std::int64_t now_ns);
   Status dead(const Status& why) const;

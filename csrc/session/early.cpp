@@ -46,11 +46,12 @@ Status Early::announce(int peer, std::uint64_t operation, Announcement announcem
   return {};
 }
 
-std::vector<Early::Slice> Early::take_slices(int peer, std::uint64_t operation) {
+std::vector<Early::Slice> Early::take_slices(int peer, std::uint64_t operation,
+                                             std::uint32_t generation) {
   std::vector<Slice> taken;
-  auto it = slices_.lower_bound({operation, peer, 0, 0});
+  auto it = slices_.lower_bound({operation, peer, generation, 0, 0});
   while (it != slices_.end() && std::get<0>(it->first) == operation &&
-         std::get<1>(it->first) == peer) {
+         std::get<1>(it->first) == peer && std::get<2>(it->first) == generation) {
     if (it->second.whole) {
       bytes_[static_cast<std::size_t>(it->second.peer)] -= cost(it->second.header);
       taken.push_back(std::move(it->second));
@@ -60,6 +61,14 @@ std::vector<Early::Slice> Early::take_slices(int peer, std::uint64_t operation) 
     }
   }
   return taken;
+}
+
+void Early::forget_before(std::uint32_t generation) {
+  std::erase_if(slices_, [&](const auto& entry) {
+    if (std::get<2>(entry.first) >= generation) return false;
+    bytes_[static_cast<std::size_t>(entry.second.peer)] -= cost(entry.second.header);
+    return true;
+  });
 }
 
 Early::Slice Early::take(int peer, const Header& header) {

@@ -41,13 +41,17 @@ class Early {
     bool whole = false;
   };
   // Gives up what is whole of the peer's part in `operation`, in a fixed order.
-  std::vector<Slice> take_slices(int peer, std::uint64_t operation);
+  std::vector<Slice> take_slices(int peer, std::uint64_t operation, std::uint32_t generation);
+  // What is of an older generation was for nothing.
+  void forget_before(std::uint32_t generation);
   Slice take(int peer, const Header& header);
   std::map<int, Announcement> take_announcements(std::uint64_t operation);
 
  private:
-  using Key = std::tuple<std::uint64_t, int, std::uint32_t, std::uint64_t>;
-  static Key key(int peer, const Header& h) { return {h.operation, peer, h.transfer, h.offset}; }
+  using Key = std::tuple<std::uint64_t, int, std::uint32_t, std::uint32_t, std::uint64_t>;
+  static Key key(int peer, const Header& h) {
+    return {h.operation, peer, h.generation, h.transfer, h.offset};
+  }
 
   SliceBuffers& buffers_;
   std::vector<std::uint64_t> bytes_;  // by peer

@@ -52,11 +52,26 @@ void Engine::step_joining(std::int64_t now_ns) {
   watermarks_.resize(sites_.size());
   ahead_bytes_.resize(sites_.size());
   early_ = std::make_unique<Early>(static_cast<int>(sites_.size()), slice_buffers_);
+  generation_ = roster->generation;
+  if (options_.on_loss == OnLoss::carry_on) found_membership();
   phase_ = Phase::meshing;
   if (auto s = mesh_.start(*roster, rank_, now_ns, join_deadline_ns_); !s.ok()) {
     rendezvous_.report(s);
     fail(s, false);
   }
+}
+
+void Engine::found_membership() {
+  const int world = static_cast<int>(sites_.size());
+  const auto favourite = std::ranges::find(sites_, options_.favourite);
+  const Quorum quorum{
+      .favourite = favourite == sites_.end() ? -1 : static_cast<int>(favourite - sites_.begin())};
+  membership_.emplace(rank_, world,
+                      Membership::Policy{.quorum = quorum,
+                                         .min_sites = options_.min_sites,
+                                         .patience_ns = options_.heartbeat_timeout_ns});
+  reports_.resize(sites_.size());
+  for (Report& report : reports_) report.census = membership_->census();
 }
 
 void Engine::step_meshing(std::int64_t now_ns) {
@@ -78,7 +93,14 @@ void Engine::begin_running(std::int64_t now_ns) {
   links_ = mesh_.take_links(join_deadline_ns_);
   last_sender_ = static_cast<std::size_t>(rank_);
   phase_ = Phase::running;
-  submit(joined_, Request{.payload = to_payload(mesh_.ways())}, now_ns);
+  submit(joined_, Request{.layout = policy_hash(), .payload = to_payload(mesh_.ways())}, now_ns);
+}
+
+// What the sites must agree on before any of them is lost. 0: that a loss is the end.
+std::uint64_t Engine::policy_hash() const {
+  if (!membership_) return 0;
+  const auto text = std::to_string(options_.min_sites) + " " + options_.favourite;
+  return std::uint64_t{1} << 32 | crc32c(std::as_bytes(std::span(text)));
 }
 
 void Engine::step_running(std::int64_t now_ns) {
@@ -118,6 +140,7 @@ void Engine::move_on(std::int64_t now_ns) {
     progress_ = false;
     collect(now_ns);
     pump_links(now_ns);
+    mind_members(now_ns);
     complete_operations();
     if (!progress_) break;
   }
@@ -149,8 +172,7 @@ void Engine::pump(std::size_t peer, std::int64_t now_ns) {
     link.reset();
   else
     link->give_up(now_ns);
-  // Others notice on their own what a site that needs nothing any more has seen.
-  fail(status, phase_ == Phase::running);
+  lose(static_cast<int>(peer), status);
 }
 
 // A peer that has left in peace is missed only by operations that need it.
@@ -161,12 +183,13 @@ void Engine::see_off_leavers() {
     if (rank == rank_ || !gone) continue;
     if (links_[peer] != nullptr) links_[peer]->goodbye();
     watermarks_[peer] = ~std::uint64_t{0};
+    if (membership_ && membership_->changing())
+      lose(rank, peer_lost("site \"" + sites_[peer] + "\" has left the session", rank));
     for (const auto& [number, operation] : operations_)
       if (failed_.ok() && needs(*operation, rank))
-        fail(peer_lost("site \"" + sites_[peer] + "\" has left the session, and " +
-                           operation->title() + " needs it",
-                       rank),
-             true);
+        lose(rank, peer_lost("site \"" + sites_[peer] + "\" has left the session, and " +
+                                 operation->title() + " needs it",
+                             rank));
   }
 }
 
@@ -200,8 +223,7 @@ void Engine::complete_operations() {
     if (open == operations_.end() || !open->second->done()) break;
     ++first_open_;
   }
-  for (auto& link : links_)
-    if (link != nullptr) link->set_watermark(first_open_);
+  tell_watermark();
   // Kept until every site is done with it: a site that lost its part could ask for the result.
   std::uint64_t everywhere = first_open_;
   for (std::size_t peer = 0; peer < watermarks_.size(); ++peer)
@@ -210,6 +232,18 @@ void Engine::complete_operations() {
   std::erase_if(operations_, [&](const auto& entry) {
     return entry.first < everywhere && entry.second->finished() && !entry.second->failed();
   });
+}
+
+// In the headers of all frames; and at once when there is nothing more to do, where others may keep
+// results for this site and this one wait in close() to hear that nobody needs it.
+void Engine::tell_watermark() {
+  const bool news = std::exchange(told_first_open_, first_open_) != first_open_;
+  const bool at_once = membership_ && !departed_ && news && !operations_.contains(first_open_);
+  for (auto& link : links_) {
+    if (link == nullptr) continue;
+    link->set_watermark(first_open_);
+    if (at_once && !link->leaving()) link->control(Kind::heartbeat, 0, {});
+  }
 }
 
 void Engine::complete(Operation& operation) {
@@ -224,12 +258,18 @@ void Engine::complete(Operation& operation) {
 
 void Engine::check_timeout(std::int64_t now_ns) {
   const auto oldest = operations_.find(first_open_);
-  if (oldest == operations_.end() || !failed_.ok() || now_ns < progress_ns_ + options_.timeout_ns)
-    return;
+  if (oldest == operations_.end() || !failed_.ok() || now_ns < timeout_ends_ns()) return;
   const Operation& operation = *oldest->second;
   fail(timed_out(operation.title() + " made no progress for " +
                  std::to_string(options_.timeout_ns / second_ns) + " s: " + waiting(operation)),
        true);
+}
+
+// While a pair is broken nothing counts: one of the two will be given up, and operations begin
+// anew.
+std::int64_t Engine::timeout_ends_ns() const {
+  const bool resolves = membership_ && !departed_ && membership_->deadline_ns() != never_ns;
+  return resolves ? never_ns : progress_ns_ + options_.timeout_ns;
 }
 
 std::int64_t Engine::deadline_ns() const {
@@ -241,7 +281,9 @@ std::int64_t Engine::deadline_ns() const {
   for (const auto& link : links_)
     if (link != nullptr) deadline = std::min(deadline, link->deadline_ns());
   if (failed_.ok() && operations_.contains(first_open_))
-    deadline = std::min(deadline, progress_ns_ + options_.timeout_ns);
+    deadline = std::min(deadline, timeout_ends_ns());
+  if (membership_ && failed_.ok() && !departed_)
+    deadline = std::min(deadline, membership_->deadline_ns());
   deadline = std::min(deadline, held_until_ns_);
   if (!joined_->done()) deadline = std::min(deadline, join_deadline_ns_);
   return deadline;
@@ -273,6 +315,7 @@ void Engine::close(std::int64_t now_ns) {
   const bool failed = !failed_.ok();
   for (auto& [number, operation] : operations_) {
     if (operation->done()) continue;
+    departed_ = true;
     for (auto& link : links_)
       if (link != nullptr) link->detach(number);
     operation->fail(cancelled("the session was closed before " + operation->title() + " was done"));
@@ -289,6 +332,8 @@ void Engine::step_closing(std::int64_t now_ns) {
   (void)mesh_.step(now_ns);
   move_on(now_ns);
   put_off_closing(now_ns);
+  // Who is not needed says goodbye, and after half of the time whoever is.
+  if (needed_by_nobody() || now_ns >= close_deadline_ns_ - close_within_ns / 2) departed_ = true;
   bool ended = rendezvous_.flushed() && !mesh_.relay().carries();
   for (std::size_t peer = 0; peer < links_.size(); ++peer) {
     Link* link = links_[peer].get();
@@ -299,7 +344,7 @@ void Engine::step_closing(std::int64_t now_ns) {
         std::none_of(operations_.begin(), operations_.end(), [&](const auto& entry) {
           return entry.second->has_next(static_cast<int>(peer));
         });
-    if (sent_all || !failed_.ok() || link->ended()) link->goodbye();
+    if ((sent_all && departed_) || !failed_.ok() || link->ended()) link->goodbye();
     ended = ended && link->ended();
   }
   if (!ended && now_ns < close_deadline_ns_) return;
@@ -324,7 +369,11 @@ EngineStats Engine::stats() const {
                     .operations_kept = operations_.size(),
                     .operations = ledger_.stats(),
                     .ways = mesh_.ways(),
-                    .relayed_bytes = mesh_.relay().bytes_passed()};
+                    .relayed_bytes = mesh_.relay().bytes_passed(),
+                    .generation = generation_,
+                    .roster = (membership_ ? membership_->roster() : members()).ranks(),
+                    .operations_again = operations_again_,
+                    .operations_taken = operations_taken_};
   for (std::size_t peer = 0; peer < links_.size(); ++peer)
     if (links_[peer] != nullptr) stats.links.emplace_back(sites_[peer], links_[peer]->stats());
   return stats;

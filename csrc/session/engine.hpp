@@ -3,7 +3,8 @@
 // It has no thread, no clock and no sockets of its own: Reactor and TcpNetwork give it those in
 // life, SimNet in the simulator. All calls come from the thread that steps it. A session that
 // failed stays failed: every operation in flight and every later one ends with the same Status, and
-// the other sites are told why.
+// the other sites are told why. A lost site is the end of the session, or the others go on without
+// it, as the options say (docs/decisions/0015-recovery.md).
 #pragma once
 
 #include <map>
@@ -12,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "mesh/membership.hpp"
 #include "mesh/mesh.hpp"
 #include "mesh/rendezvous.hpp"
 #include "mesh/ways.hpp"
@@ -23,14 +25,25 @@
 
 namespace isthmus {
 
+// What becomes of a session that loses a site.
+enum class OnLoss {
+  raise,     // it fails, at all sites
+  carry_on,  // what is left of them goes on, if it may
+};
+
 struct EngineOptions {
   std::string coordinator;  // "host:port"
   JoinRequest join;
   std::int64_t timeout_ns = 60 * second_ns;  // of joining, and of an operation without progress
   std::int64_t heartbeat_timeout_ns = 5 * second_ns;
   Paces paces{};
-  bool relays = true;           // as Mesh
-  Workers* workers = nullptr;   // they outlive the engine; null: it computes by itself
+  bool relays = true;  // as Mesh
+  // The same at all sites. Fewer than min_sites do not carry on, nor does what is not a majority:
+  // but half of the sites may, if the favourite is among them.
+  OnLoss on_loss = OnLoss::raise;
+  int min_sites = 1;
+  std::string favourite{};
+  Workers* workers = nullptr;  // they outlive the engine; null: it computes by itself
 };
 
 struct EngineStats {
@@ -40,6 +53,10 @@ struct EngineStats {
   std::vector<std::pair<std::string, LinkStats>> links{};
   std::vector<int> ways{};          // by rank, as Mesh::ways
   std::uint64_t relayed_bytes = 0;  // carried between others
+  std::uint32_t generation = 0;
+  std::vector<int> roster{};  // ranks that take part
+  // After losses: begun once more over a smaller roster; their result taken from another site.
+  std::uint64_t operations_again = 0, operations_taken = 0;
 };
 
 class Engine final : public Actor, private Traffic {
@@ -70,6 +87,7 @@ class Engine final : public Actor, private Traffic {
 
   const Roster* roster() const { return rendezvous_.roster(); }
   int rank() const { return rank_; }
+  const Status& failure() const { return failed_; }  // ok: it has not failed
   EngineStats stats() const;
 
  private:
@@ -83,8 +101,10 @@ class Engine final : public Actor, private Traffic {
   Status control(int peer, Message message) override;
 
   void step_joining(std::int64_t now_ns);
+  void found_membership();
   void step_meshing(std::int64_t now_ns);
   void begin_running(std::int64_t now_ns);
+  std::uint64_t policy_hash() const;
   void step_running(std::int64_t now_ns);
   void step_closing(std::int64_t now_ns);
   void put_off_closing(std::int64_t now_ns);
@@ -97,7 +117,9 @@ class Engine final : public Actor, private Traffic {
   void see_off_leavers();
   void complete_operations();
   void complete(Operation& operation);
+  void tell_watermark();
   void check_timeout(std::int64_t now_ns);
+  std::int64_t timeout_ends_ns() const;
   std::int64_t deadline_ns() const;
 
   Status hear(int peer, std::uint64_t number, Announcement theirs);
@@ -108,6 +130,20 @@ class Engine final : public Actor, private Traffic {
   bool needs(const Operation& operation, int peer) const;
   std::string waiting(const Operation& operation) const;
   Operation* find(std::uint64_t number);
+  SiteSet members() const;
+
+  // When the roster changes (succession.cpp).
+  void lose(int peer, const Status& why);
+  void mind_members(std::int64_t now_ns);
+  std::string remaining() const;
+  void stop_operations();
+  void tell_census(std::int64_t now_ns);
+  Status heed_census(int peer, ByteView payload);
+  void go_on(std::int64_t now_ns);
+  void share_result(Operation& operation, const Service& service);
+  void deliver_early();
+  Result<ByteSpan> place_apart(int peer, const Header& header);
+  bool needed_by_nobody() const;
   void refuse_operation(Operation& operation, const Status& why);
   void fail(const Status& status, bool tell_others);
 
@@ -119,6 +155,12 @@ class Engine final : public Actor, private Traffic {
   Status failed_;  // ok: not failed
   std::shared_ptr<Work> joined_;
   int rank_ = -1;
+  std::uint32_t generation_ = 0;
+  std::optional<Membership> membership_;  // none: a lost site is the end
+  std::vector<Report> reports_;           // by rank: what they, and this site, said last
+  Status last_loss_;
+  bool stopped_ = false;   // operations wait for the next roster
+  bool departed_ = false;  // this site takes no part in further rosters
   std::int64_t now_ns_;
   std::int64_t join_deadline_ns_;
   std::int64_t close_deadline_ns_ = never_ns;
@@ -140,12 +182,14 @@ class Engine final : public Actor, private Traffic {
   std::map<std::uint64_t, std::unique_ptr<Operation>> operations_;  // in flight or kept
   std::uint64_t next_operation_ = 0;
   std::uint64_t first_open_ = 0;  // all below are done here
+  std::uint64_t told_first_open_ = 0;
   std::unique_ptr<Early> early_;
   std::map<std::uint64_t, Status> refusals_;  // of operations that this site has not begun
   std::vector<std::byte> discard_;            // where data of failed operations goes
   std::int64_t progress_ns_ = 0;              // when anything last moved an operation on
   bool progress_ = false;
   std::uint64_t operations_done_ = 0;
+  std::uint64_t operations_again_ = 0, operations_taken_ = 0;
   Ledger ledger_;
   EngineStats last_stats_;  // once closed
 };

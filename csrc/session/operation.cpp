@@ -10,6 +10,25 @@
 #include "collective/choose.hpp"
 
 namespace isthmus {
+namespace {
+
+// Of those in the roster: what they had, in proportion.
+Shares shares_of(const Shares& shares, SiteSet roster) {
+  if (shares.empty()) return {};
+  Shares rest;
+  for (const int rank : roster.ranks()) rest.push_back(shares[static_cast<std::size_t>(rank)]);
+  return whole(rest);
+}
+
+// Those of the roster in the order that all had, by place.
+Order order_of(const Order& order, SiteSet roster) {
+  Order rest;
+  for (const int rank : order)
+    if (roster.has(rank)) rest.push_back(static_cast<std::uint16_t>(roster.place_of(rank)));
+  return rest;
+}
+
+}  // namespace
 
 Operation::Operation(std::shared_ptr<Work> work, Request request, Place place, Means means)
     : work_(std::move(work)),
@@ -19,8 +38,6 @@ Operation::Operation(std::shared_ptr<Work> work, Request request, Place place, M
       mine_(announcement_of(request_)),
       heard_(static_cast<std::size_t>(place.world)) {
   heard_[static_cast<std::size_t>(place.rank)] = mine_;
-  if (request_.collective != Collective::all_gather) build_executor();
-  start_if_all_heard();
 }
 
 Operation::~Operation() {
@@ -44,8 +61,8 @@ void Operation::build_executor() {
     segments = {{.up = f32, .down = f32, .elements = elements}};
   }
   Format format(std::move(segments));
-  output_ = means_.large.lease(format.elements() * sizeof(float));
-  if (bytes && has_input) {
+  if (output_.bytes().empty()) output_ = means_.large.lease(format.elements() * sizeof(float));
+  if (bytes && has_input && padded_input_.bytes().empty()) {
     padded_input_ = means_.large.lease(format.input_bytes());
     std::memset(padded_input_.bytes().data(), 0, padded_input_.bytes().size());
     std::memcpy(padded_input_.bytes().data(), request_.output.data(), request_.output.size());
@@ -53,26 +70,30 @@ void Operation::build_executor() {
   // Others have no input, and their schedule reads none.
   if (bytes) input = has_input ? padded_input_.bytes() : output_.bytes();
   Job job = job_of(std::move(format));
-  if (job.terms) terms_ = means_.large.lease(job.terms->bytes());
+  if (job.terms && terms_.bytes().empty()) terms_ = means_.large.lease(job.terms->bytes());
   executor_ = std::make_unique<Executor>(std::move(job), input, output_.floats(), terms_.bytes(),
                                          means_.slices, means_.workers);
 }
 
 Job Operation::job_of(Format format) const {
-  const Shape shape{.rank = place_.rank,
-                    .world = place_.world,
+  const bool rooted = request_.collective == Collective::broadcast;
+  const int world = roster_.size();
+  const Shape shape{.rank = position(place_.rank),
+                    .world = world,
                     .stretches = format.stretches(),
-                    .shares = request_.shares,
-                    .order = request_.order};
+                    .shares = shares_of(request_.shares, roster_),
+                    .order = order_of(request_.order, roster_)};
   const bool gathers_terms = request_.terms && request_.algorithm == Algorithm::gather;
-  Job job{.rank = place_.rank,
-          .world = place_.world,
-          .schedule = gathers_terms ? gather_terms(shape)
-                                    : make_schedule(request_.algorithm, shape, request_.root),
+  Job job{.rank = shape.rank,
+          .world = world,
+          .schedule = gathers_terms
+                          ? gather_terms(shape)
+                          : make_schedule(request_.algorithm, shape,
+                                          rooted ? position(request_.root) : request_.root),
           .format = std::move(format),
           .mean = request_.mean && request_.collective == Collective::all_reduce,
           .slice_elements = request_.slice_elements};
-  if (request_.terms) job.terms = terms_of(request_.algorithm, place_.world, job.format);
+  if (request_.terms) job.terms = terms_of(request_.algorithm, world, job.format);
   return job;
 }
 
@@ -88,13 +109,14 @@ void Operation::heard(int peer, Announcement theirs) {
 
 // Sums begin when all weights are known; what comes before is kept, and inputs leave at once.
 void Operation::start_if_all_heard() {
-  if (started_ ||
-      !std::all_of(heard_.begin(), heard_.end(), [](const auto& a) { return a.has_value(); }))
+  if (!begun_ || started_ ||
+      !std::ranges::all_of(roster_.ranks(), [this](int rank) { return has_heard(rank); }))
     return;
   started_ = true;
   if (executor_ == nullptr) return;
   std::vector<float> weights;
-  for (const auto& announcement : heard_) weights.push_back(announcement->weight);
+  for (const int rank : roster_.ranks())
+    weights.push_back(heard_[static_cast<std::size_t>(rank)]->weight);
   const float total = std::accumulate(weights.begin(), weights.end(), 0.0f);
   if (mine_.mean != 0 && (!(total > 0) || !std::isfinite(total))) {
     objection_ = "the weights of all sites add up to " + std::to_string(total);
@@ -104,12 +126,13 @@ void Operation::start_if_all_heard() {
 }
 
 std::optional<OutSlice> Operation::next(int peer) {
-  if (executor_ == nullptr || failed_) return std::nullopt;
-  return executor_->next(peer);
+  if (!has_next(peer)) return std::nullopt;
+  return executor_->next(position(peer));
 }
 
 bool Operation::has_next(int peer) const {
-  return executor_ != nullptr && !failed_ && executor_->has_next(peer);
+  return executor_ != nullptr && !failed_ && roster_.has(peer) &&
+         executor_->has_next(position(peer));
 }
 
 void Operation::sent(const OutSlice& slice) {
@@ -122,20 +145,20 @@ Status Operation::no_data_here(int peer) const {
 
 Result<ByteSpan> Operation::place(int peer, SliceId id, std::uint64_t bytes) {
   if (executor_ == nullptr) return no_data_here(peer);
-  return executor_->place(peer, id, bytes);
+  return executor_->place(position(peer), id, bytes);
 }
 
 Status Operation::arrived(int peer, SliceId id) {
-  return executor_->arrived(peer, id);
+  return executor_->arrived(position(peer), id);
 }
 
 Status Operation::take(int peer, SliceId id, Buffer wire, std::uint64_t bytes) {
   if (executor_ == nullptr) return no_data_here(peer);
-  return executor_->take(peer, id, std::move(wire), bytes);
+  return executor_->take(position(peer), id, std::move(wire), bytes);
 }
 
 bool Operation::ready() const {
-  return started_ && !done_ && objection_.empty() &&
+  return begun_ && started_ && !done_ && objection_.empty() &&
          (executor_ == nullptr || (executor_->output_ready() && executor_->input_free()));
 }
 
@@ -144,14 +167,13 @@ void Operation::complete() {
   Outcome outcome;
   if (executor_ != nullptr) {
     if (const Status& health = executor_->health(); !health.ok()) return fail(health);
+  }
+  if (request_.collective != Collective::all_gather) {
     outcome.term_sum = executor_->term_sum();
     outcome.finite = hand_over();
   }
-  for (int rank = 0; rank < place_.world; ++rank) {
-    outcome.contributors.push_back(rank);
-    if (executor_ == nullptr)
-      outcome.gathered.push_back(std::move(heard_[static_cast<std::size_t>(rank)]->payload));
-  }
+  outcome.contributors = (service_ ? service_->what.contributors : roster_).ranks();
+  if (request_.collective == Collective::all_gather) take_gathered(outcome);
   done_ = true;
   work_->finish(std::move(outcome));
 }
@@ -178,8 +200,8 @@ bool Operation::finished() const {
 }
 
 bool Operation::waits_for(int peer) const {
-  if (done_) return false;
-  return !has_heard(peer) || (executor_ != nullptr && executor_->waits_for(peer));
+  if (done_ || !roster_.has(peer)) return false;
+  return !has_heard(peer) || (executor_ != nullptr && executor_->waits_for(position(peer)));
 }
 
 std::string Operation::title() const {
@@ -191,11 +213,11 @@ std::string Operation::waiting(const std::vector<std::string>& sites) const {
   const auto append = [](std::string& list, const std::string& site) {
     list += (list.empty() ? "" : ", ") + ("\"" + site + "\"");
   };
-  for (int peer = 0; peer < place_.world; ++peer) {
+  for (const int peer : roster_.ranks()) {
     const std::string& site = sites[static_cast<std::size_t>(peer)];
     if (!has_heard(peer))
       append(silent, site);
-    else if (peer != place_.rank && executor_ != nullptr && executor_->waits_for(peer))
+    else if (peer != place_.rank && executor_ != nullptr && executor_->waits_for(position(peer)))
       append(slow, site);
   }
   if (!silent.empty()) return "site " + silent + " has not begun it";

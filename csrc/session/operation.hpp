@@ -1,4 +1,7 @@
 // Operation: one collective at one site, from its request to its outcome. It moves no bytes itself.
+//
+// It runs over a roster. When that changes it is stopped, and then begun again over the new one
+// from the caller's bytes, or its result comes from a site that has it already.
 #pragma once
 
 #include <memory>
@@ -8,6 +11,7 @@
 
 #include "collective/executor.hpp"
 #include "session/buffers.hpp"
+#include "session/finished.hpp"
 #include "session/request.hpp"
 #include "session/work.hpp"
 
@@ -15,7 +19,7 @@ namespace isthmus {
 
 struct Place {
   int rank = 0;
-  int world = 1;
+  int world = 1;  // of the session, whatever the roster; ranks are the session's too
 };
 
 // What all operations of a session use; it outlives them.
@@ -27,12 +31,23 @@ struct Means {
 
 class Operation {
  public:
+  // It has not begun yet.
   Operation(std::shared_ptr<Work> work, Request request, Place place, Means means);
   ~Operation();
 
   std::uint64_t number() const { return work_->operation(); }
   const Announcement& announcement() const { return mine_; }
   std::uint64_t elements_to_reduce() const;  // all_reduce; 0 for the others
+
+  // Over this roster, from the beginning. It fails where that cannot be.
+  void begin(SiteSet roster);
+  // What is under way is forgotten, and nobody's memory is needed any more; what is done stays so.
+  void stop();
+  // REQUIRES, of both: it is stopped, and this site is the one that is meant.
+  void serve(SiteSet roster, const Service& service);
+  void await(SiteSet roster, const Service& service);
+  bool fits(const Finished& what) const;          // as its result
+  std::optional<Finished> finished_here() const;  // where it ended well
 
   // A peer has begun the same operation.
   void heard(int peer, Announcement theirs);
@@ -69,7 +84,12 @@ class Operation {
 
  private:
   void build_executor();
+  void build_executor(Schedule schedule, std::uint64_t bytes, ByteView input);
+  ByteView kept_result();
   bool hand_over();
+  void take_gathered(Outcome& outcome);
+  Status impossible() const;
+  int position(int rank) const { return roster_.place_of(rank); }
   void end_computing();
   Job job_of(Format format) const;
   Status no_data_here(int peer) const;
@@ -87,6 +107,9 @@ class Operation {
   Buffers::Lease padded_input_;  // broadcast, at the root; swap
   std::unique_ptr<Executor> executor_;
   std::string objection_;
+  SiteSet roster_;                  // that it runs over
+  std::optional<Service> service_;  // where its result comes from another site, or goes to some
+  bool begun_ = false;
   bool started_ = false;
   bool done_ = false;
   bool failed_ = false;

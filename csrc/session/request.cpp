@@ -146,7 +146,10 @@ std::string difference(const Announcement& mine, const std::string& my_site,
   if (mine.collective != theirs.collective)
     return say("the operation", std::string(name_of(mine.collective)),
                std::string(name_of(theirs.collective)));
-  if (mine.collective == Collective::all_gather) return "";
+  if (mine.collective == Collective::all_gather)  // only the one that ends joining has a layout
+    return mine.layout == theirs.layout ? ""
+                                        : say("on_loss, with its min_sites and favourite,",
+                                              hex(mine.layout), hex(theirs.layout));
   if (mine.bytes != theirs.bytes)
     return say("the length in bytes", std::to_string(mine.bytes), std::to_string(theirs.bytes));
   if (elements_of(mine) != elements_of(theirs))

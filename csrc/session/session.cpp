@@ -64,15 +64,19 @@ Status Session::start() {
     if (!address.ok()) return address.status();
     self.address = *address;
   }
-  EngineOptions engine{.coordinator = coordinator,
-                       .join = {.run = options_.run,
-                                .sites = options_.sites,
-                                .self = self,
-                                .codec_table = codecs::table_hash(),
-                                .ticket = random_seed()},
-                       .timeout_ns = options_.timeout_ns,
-                       .heartbeat_timeout_ns = options_.heartbeat_timeout_ns,
-                       .relays = options_.relays};
+  EngineOptions engine;
+  engine.coordinator = coordinator;
+  engine.join = {.run = options_.run,
+                 .sites = options_.sites,
+                 .self = self,
+                 .codec_table = codecs::table_hash(),
+                 .ticket = random_seed()};
+  engine.timeout_ns = options_.timeout_ns;
+  engine.heartbeat_timeout_ns = options_.heartbeat_timeout_ns;
+  engine.relays = options_.relays;
+  engine.on_loss = options_.on_loss;
+  engine.min_sites = options_.min_sites;
+  engine.favourite = options_.favourite;
   if (options_.codec_threads > 0) {
     const auto wake = [reactor = reactor_.get()] { reactor->post([] {}); };
     workers_ = std::make_unique<WorkerPool>(options_.codec_threads, wake);

@@ -29,7 +29,10 @@ struct SessionOptions {
   int streams = 0;  // data streams a link; 0: by the number of sites
   std::int64_t timeout_ns = 60 * second_ns;
   std::int64_t heartbeat_timeout_ns = 5 * second_ns;
-  bool relays = true;     // as Mesh
+  bool relays = true;              // as Mesh
+  OnLoss on_loss = OnLoss::raise;  // this and the next two as of EngineOptions
+  int min_sites = 1;
+  std::string favourite{};
   int codec_threads = 0;  // that decode, add and encode beside the session's own
   TcpOptions tcp;
 };

@@ -13,6 +13,12 @@ int paced_peer(int peer, const Operation& operation) {
 
 }  // namespace
 
+// Whom this site listens to, and its operations run over.
+SiteSet Engine::members() const {
+  if (membership_) return membership_->candidates();
+  return SiteSet::first(static_cast<int>(sites_.size()));
+}
+
 Operation* Engine::find(std::uint64_t number) {
   const auto found = operations_.find(number);
   return found == operations_.end() ? nullptr : found->second.get();
@@ -24,6 +30,7 @@ void Engine::submit(std::shared_ptr<Work> work, Request request, std::int64_t no
                                                     : Status{};
   if (!refusal.ok()) return work->finish({.status = refusal});
   const std::uint64_t number = work->operation();
+  const bool keeps_terms = request.terms;
   next_operation_ = number + 1;
   if (!operations_.contains(first_open_)) progress_ns_ = now_ns;
   const Place place{.rank = rank_, .world = static_cast<int>(sites_.size())};
@@ -33,13 +40,24 @@ void Engine::submit(std::shared_ptr<Work> work, Request request, std::int64_t no
       Means{.large = buffers_, .slices = slice_buffers_, .workers = *options_.workers});
   Operation& operation = *slot;
   ledger_.begun(number, now_ns);
+  if (!stopped_) operation.begin(membership_ ? membership_->roster() : members());
+  if (operation.failed()) ledger_.failed(number);
   const auto payload = to_payload(operation.announcement());
   for (auto& link : links_)
     if (link != nullptr && !link->leaving()) link->control(Kind::announce, number, payload);
   progress_ = true;
-  for (auto& [peer, theirs] : early_->take_announcements(number))
-    if (auto s = hear(peer, number, std::move(theirs)); !s.ok())
-      return fail(broke_protocol(s, peer), true);
+  for (auto& [peer, theirs] : early_->take_announcements(number)) {
+    // Of who is out not all sites may have heard.
+    if (membership_ && !membership_->candidates().has(peer)) continue;
+    if (auto s = hear(peer, number, std::move(theirs)); !s.ok()) {
+      auto& link = links_[static_cast<std::size_t>(peer)];
+      if (membership_ && link != nullptr) link->give_up(now_ns);
+      lose(peer, broke_protocol(s, peer));
+    }
+  }
+  if (membership_ && keeps_terms)
+    refuse_operation(operation, refused(operation.title() +
+                                        ": terms are not kept where sites carry on after a loss"));
   if (const auto told = refusals_.extract(number); !told.empty() && !operation.done())
     refuse_operation(operation, told.mapped());
 }
@@ -53,7 +71,8 @@ Status Engine::hear(int peer, std::uint64_t number, Announcement theirs) {
     ahead->second.erase(peer);
     if (ahead->second.empty()) ahead_by_operation_.erase(ahead);
   }
-  auto slices = early_->take_slices(peer, number);
+  auto slices =
+      stopped_ ? std::vector<Early::Slice>{} : early_->take_slices(peer, number, generation_);
   if (operation->failed()) return {};
   if (operation->has_heard(peer)) return wire_error("it announced an operation twice", peer);
   const std::string odd = difference(operation->announcement(), sites_[me], theirs, sites_[them]);
@@ -110,10 +129,12 @@ bool Engine::may_send(int peer, const Operation& operation) {
 }
 
 bool Engine::next(int peer, OutFrame& frame) {
+  if (stopped_) return false;
   auto& ahead = ahead_bytes_[static_cast<std::size_t>(peer)];
+  const bool behind = membership_ && !membership_->abreast(peer);
   for (auto& [number, operation] : operations_) {
     if (!operation->has_next(peer)) continue;
-    const bool eager = !operation->has_heard(peer);
+    const bool eager = behind || !operation->has_heard(peer);
     if (eager && ahead + max_payload_bytes > Early::window_bytes) return false;
     if (!may_send(peer, *operation)) return false;
     const auto slice = operation->next(peer);
@@ -150,6 +171,7 @@ void Engine::sent(int, const OutFrame& frame) {
   progress_ns_ = now_ns_;
   Operation* operation = find(frame.header.operation);
   if (operation == nullptr || operation->failed()) return;
+  if (stopped_ || frame.header.generation != generation_) return;
   OutSlice slice;
   slice.id = {.transfer = frame.header.transfer, .offset = frame.header.offset};
   slice.pieces = frame.count;
@@ -163,13 +185,16 @@ Result<ByteSpan> Engine::place(int peer, const Header& header) {
   auto& watermark = watermarks_[static_cast<std::size_t>(peer)];
   watermark = std::max(watermark, header.watermark);
   const ByteSpan discard = ByteSpan(discard_).first(header.length);
-  if (!failed_.ok()) return discard;
+  if (!failed_.ok() || !members().has(peer)) return discard;
+  if (stopped_ || header.generation != generation_) return place_apart(peer, header);
   if (header.operation >= next_operation_) {
     if (header.operation > next_operation_ + Early::max_operations_ahead)
       return wire_error("it sent data of an operation that is too far ahead", peer);
     return early_->place(peer, header);
   }
   Operation* operation = find(header.operation);
+  // Who has not heard yet that all have a result may give it to us once more.
+  if (operation == nullptr && membership_) return discard;
   if (operation == nullptr) return wire_error("it sent data of an operation that is over", peer);
   if (operation->failed()) return discard;
   auto place =
@@ -183,7 +208,11 @@ Status Engine::arrived(int peer, const Header& header, ByteSpan payload) {
   progress_ = true;
   progress_ns_ = now_ns_;
   ledger_.moved(header.operation, now_ns_);
-  if (!failed_.ok()) return {};
+  if (!failed_.ok() || !members().has(peer)) return {};
+  if (stopped_ || header.generation != generation_) {
+    if (early_->holds(peer, header, payload.data())) early_->arrived(peer, header);
+    return {};
+  }
   Operation* operation = find(header.operation);
   if (early_->holds(peer, header, payload.data())) {
     const bool open = operation != nullptr && !operation->failed();
@@ -212,6 +241,9 @@ Status Engine::deliver(Operation& operation, Early::Slice slice) {
 
 Status Engine::control(int peer, Message message) {
   const Header& header = message.header;
+  if (!membership_ && header.generation != generation_)
+    return wire_error("it sent a frame of another generation");
+  if (!members().has(peer)) return {};
   auto& watermark = watermarks_[static_cast<std::size_t>(peer)];
   watermark = std::max(watermark, header.watermark);
   switch (header.kind) {
@@ -220,6 +252,8 @@ Status Engine::control(int peer, Message message) {
       return {};
     case Kind::abort:
       return heed_abort(header, message.payload);
+    case Kind::census:
+      return heed_census(peer, message.payload);
     case Kind::announce:
       break;
     default:

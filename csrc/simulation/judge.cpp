@@ -1,11 +1,9 @@
 // What must hold of a world that has run: nothing hangs, no sum is wrong, every failure names its
 // cause.
 #include <algorithm>
-#include <cmath>
-#include <cstring>
 #include <set>
 
-#include "base/check.hpp"
+#include "simulation/sums.hpp"
 #include "simulation/world.hpp"
 
 namespace isthmus {
@@ -14,10 +12,6 @@ namespace {
 constexpr std::int64_t close_within_ns = 5 * second_ns;  // of an engine whose peers do not answer
 constexpr std::int64_t dial_within_ns = 10 * second_ns;
 constexpr std::int64_t slack_ns = 5 * second_ns;  // for delays, queues and losses
-constexpr double f32_rounding = 1.0 / (1 << 23);
-
-// Values are below 1, and no codec moves one of them by more than the largest of its block.
-constexpr double lossy_rounding = 1.0;
 
 class Judge {
  public:
@@ -150,6 +144,12 @@ class Judge {
     return last_ns;
   }
 
+  std::vector<int> everybody() const {
+    std::vector<int> sites;
+    for (int rank = 0; rank < plan_.world(); ++rank) sites.push_back(site_of(rank));
+    return sites;
+  }
+
   void check_results(std::size_t index) {
     const OperationPlan& operation = plan_.operations[index];
     const WorkReport* first = nullptr;
@@ -158,101 +158,11 @@ class Judge {
       if (!work.done || !work.status.ok()) continue;
       if (operation.odd_site >= 0)
         complain(title(site, index) + " ended well, though sites differ");
-      else if (first == nullptr)
-        check_result(site, index, work.result);
+      else if (first == nullptr && !wrong_in(plan_, index, everybody(), work.result).empty())
+        complain(title(site, index) + wrong_in(plan_, index, everybody(), work.result));
       else if (work.result != first->result)
         complain(title(site, index) + " has not the same bits as elsewhere");
       if (first == nullptr) first = &work;
-    }
-  }
-
-  void check_result(std::size_t site, std::size_t index, const std::vector<std::byte>& result) {
-    const OperationPlan& operation = plan_.operations[index];
-    if (operation.collective == Collective::all_reduce) return check_sum(site, index, result);
-    std::vector<std::byte> expected;
-    for (int rank = 0; rank < plan_.world(); ++rank) {
-      if (operation.collective == Collective::broadcast && rank != operation.root) continue;
-      const auto bytes = drawn_bytes(plan_, index, site_of(rank));
-      expected.insert(expected.end(), bytes.begin(), bytes.end());
-    }
-    if (result != expected) complain(title(site, index) + " has wrong bytes");
-  }
-
-  void check_sum(std::size_t site, std::size_t index, const std::vector<std::byte>& result) {
-    const OperationPlan& operation = plan_.operations[index];
-    const Sums sums = add_up(index);
-    if (result.size() != sums.result.size() * sizeof(float))
-      return complain(title(site, index) + " is short");
-    if (operation.algorithm != Algorithm::ring &&
-        std::memcmp(result.data(), sums.result.data(), result.size()) != 0)
-      return complain(title(site, index) + " is not the roster-order sum of the wires to the bit");
-    for (std::size_t i = 0; i < sums.result.size(); ++i) {
-      const auto got = load<float>(result.data() + i * sizeof(float));
-      const auto expected = static_cast<double>(sums.result[i]);
-      if (!(std::abs(static_cast<double>(got) - expected) <= sums.bound[i]))
-        return complain(title(site, index) + " is wrong at element " + std::to_string(i));
-    }
-  }
-
-  struct Sums {
-    std::vector<float> result;
-    std::vector<double> bound;  // of what else a ring's roundings may make of it
-  };
-
-  // What a schedule must end with: every site's wire decoded, added in roster order with every step
-  // rounded to float32, and encoded and decoded once more on the way down of `direct`.
-  Sums add_up(std::size_t index) const {
-    const OperationPlan& operation = plan_.operations[index];
-    const std::vector<Segment> segments = segments_of(operation);
-    const bool equal = std::ranges::all_of(operation.weights,
-                                           [&](float w) { return w == operation.weights.front(); });
-    float divisor = 0;
-    Sums sums{std::vector<float>(operation.elements), std::vector<double>(operation.elements)};
-    for (int rank = 0; rank < plan_.world(); ++rank) {
-      const int site = site_of(rank);
-      const float drawn = operation.weights[static_cast<std::size_t>(site)];
-      const float weight = operation.mean && equal ? 1.0F : drawn;
-      divisor += weight;
-      add_wire(segments, drawn_floats(plan_, index, site), weight, rank == 0, sums);
-    }
-    if (operation.mean) {
-      for (float& value : sums.result) value /= divisor;
-      for (double& value : sums.bound) value /= static_cast<double>(divisor);
-    }
-    if (operation.algorithm == Algorithm::direct && plan_.world() > 1) {
-      std::span<float> rest = sums.result;
-      for (const Segment& segment : segments) {
-        const std::span<float> part = rest.first(segment.elements);
-        std::vector<std::byte> wire(codecs::wire_size(*segment.down, segment.elements));
-        codecs::encode(*segment.down, part, wire);
-        ISTHMUS_CHECK(codecs::decode(*segment.down, wire, part));
-        rest = rest.subspan(segment.elements);
-      }
-    }
-    return sums;
-  }
-
-  void add_wire(const std::vector<Segment>& segments, const std::vector<float>& values,
-                float weight, bool first, Sums& sums) const {
-    const Format format(segments);
-    const std::vector<std::byte> wire = encoded(segments, values);
-    std::size_t begin = 0;
-    for (std::size_t i = 0; i < segments.size(); ++i) {
-      const Segment& segment = segments[i];
-      const std::uint64_t bytes = codecs::wire_size(*segment.up, segment.elements);
-      const auto part = std::span(sums.result).subspan(begin, segment.elements);
-      const auto of_segment = std::span(wire).subspan(format.offsets()[i], bytes);
-      if (first) {
-        ISTHMUS_CHECK(codecs::decode(*segment.up, of_segment, part));
-        for (float& value : part) value *= weight;
-      } else {
-        ISTHMUS_CHECK(codecs::decode_add(*segment.up, of_segment, weight, part));
-      }
-      const bool exact = segment.up->identity && segment.down->identity;
-      const double step = exact ? f32_rounding : lossy_rounding;
-      for (std::size_t k = begin; k < begin + segment.elements; ++k)
-        sums.bound[k] += step * (plan_.world() + 1) * static_cast<double>(weight);
-      begin += segment.elements;
     }
   }
 

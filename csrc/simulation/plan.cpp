@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cstdio>
 #include <numeric>
 
 #include "base/random.hpp"
@@ -21,16 +20,6 @@ constexpr std::int64_t other_ways_ns = 10 * second_ns;
 template <class T, std::size_t n>
 T pick(Random& random, const std::array<T, n>& from) {
   return from[random.below(n)];
-}
-
-std::string decimal(double value) {
-  std::array<char, 32> text;
-  std::snprintf(text.data(), text.size(), "%.3f", value);
-  return text.data();
-}
-
-std::string seconds(std::int64_t ns) {
-  return decimal(static_cast<double>(ns) / static_cast<double>(second_ns)) + " s";
 }
 
 std::uint64_t draw_elements(Random& random) {
@@ -215,6 +204,7 @@ bool survivable(const TroublePlan& trouble, const WorldPlan& plan) {
       return true;
     case Trouble::freeze:
     case Trouble::cut:
+    case Trouble::isolate:
     case Trouble::clog:
       return trouble.for_ns < plan.heartbeat_timeout_ns / 2;
     case Trouble::coordinator_killed:
@@ -222,6 +212,54 @@ bool survivable(const TroublePlan& trouble, const WorldPlan& plan) {
     default:
       return false;
   }
+}
+
+namespace {
+
+// About the time at which an operation runs, more often than not; or just after another trouble, or
+// when that is noticed.
+std::int64_t draw_moment(Random& random, const WorldPlan& plan) {
+  const auto soon_ns = random.between<std::int64_t>(0, 300 * millisecond_ns);
+  if (!plan.troubles.empty() && random.one_in(2)) {
+    const std::int64_t notice_ns = random.one_in(2) ? plan.heartbeat_timeout_ns : 0;
+    return plan.troubles.back().at_ns + notice_ns + soon_ns;
+  }
+  const auto& operation = plan.operations[random.below(plan.operations.size())];
+  return plan.begin_ns() + operation.submit_ns[random.below(plan.sites.size())] + soon_ns;
+}
+
+TroublePlan draw_loss(Random& random, const WorldPlan& plan) {
+  TroublePlan loss;
+  loss.kind = pick(random, std::array{Trouble::kill, Trouble::kill, Trouble::kill, Trouble::freeze,
+                                      Trouble::isolate, Trouble::cut, Trouble::truncate});
+  const auto world = static_cast<std::uint64_t>(plan.world());
+  loss.site = static_cast<int>(random.below(world));
+  loss.peer = static_cast<int>(
+      (static_cast<std::uint64_t>(loss.site) + 1 + random.below(world - 1)) % world);
+  loss.for_ns = draw_length(random, plan);
+  loss.at_ns = draw_moment(random, plan);
+  return loss;
+}
+
+}  // namespace
+
+WorldPlan draw_losses(std::uint64_t seed) {
+  constexpr std::int64_t linger_ns = 30 * second_ns;
+  WorldPlan plan = draw_world(seed, false);
+  Random random(mix(seed ^ 0x1055e5));
+  plan.on_loss = OnLoss::carry_on;
+  plan.blocks.clear();
+  for (SitePlan& site : plan.sites) {
+    site.listens = true;
+    site.close_after_ns = linger_ns;
+  }
+  // Who is lost while sites join ends that for all.
+  for (OperationPlan& operation : plan.operations)
+    for (std::int64_t& at_ns : operation.submit_ns) at_ns += second_ns;
+  if (random.one_in(3)) plan.favourite = random.between(0, plan.world() - 1);
+  const int losses = random.between(1, random.one_in(3) ? 3 : 2);
+  for (int i = 0; i < losses; ++i) plan.troubles.push_back(draw_loss(random, plan));
+  return plan;
 }
 
 WorldPlan draw_world(std::uint64_t seed, bool faults) {
@@ -266,92 +304,6 @@ WorldPlan draw_world(std::uint64_t seed, bool faults) {
   const int troubles = random.one_in(4) ? 2 : 1;
   for (int i = 0; i < troubles; ++i) plan.troubles.push_back(draw_trouble(random, plan));
   return plan;
-}
-
-namespace {
-
-std::string say(const TroublePlan& t, const WorldPlan& plan) {
-  constexpr std::array lies = {"offset", "length",          "transfer",          "operation",
-                               "source", "bytes (garbage)", "frames, sent twice"};
-  const std::string site = plan.sites[static_cast<std::size_t>(t.site)].name;
-  const std::string peer = plan.sites[static_cast<std::size_t>(t.peer)].name;
-  const std::string during = t.for_ns == never_ns ? " for ever" : " for " + seconds(t.for_ns);
-  const std::string at = "at " + seconds(t.at_ns) + ": ";
-  switch (t.kind) {
-    case Trouble::kill:
-      return at + site + " is killed";
-    case Trouble::freeze:
-      return at + site + " freezes" + during;
-    case Trouble::cut:
-      return at + "nothing passes between " + site + " and " + peer + during;
-    case Trouble::clog:
-      return at + "one stream from " + site + " to " + peer + " stands still" + during;
-    case Trouble::slow:
-      return at + site + " is " + std::to_string(t.factor) + " times as slow" + during;
-    case Trouble::truncate:
-      return at + "one stream between " + site + " and " + peer + " breaks";
-    case Trouble::corrupt:
-      return at + "a header from " + site + " to " + peer + " arrives damaged";
-    case Trouble::lie:
-      return at + site + " lies from now on: " + lies[static_cast<std::size_t>(t.lie)];
-    case Trouble::leave:
-      return at + site + " leaves";
-    case Trouble::absent:
-      return site + " never comes";
-    case Trouble::coordinator_killed:
-      return at + "the coordinator is killed";
-  }
-  return {};
-}
-
-std::string say(const OperationPlan& operation, const WorldPlan& plan) {
-  std::string text(name_of(operation.collective));
-  text += " of " + std::to_string(operation.elements);
-  if (operation.collective == Collective::all_reduce) {
-    text += " elements, " + std::string(name_of(operation.algorithm)) +
-            (operation.mean ? ", mean, " : ", sum, ") +
-            cut_text(operation.slice_elements, operation.shares, operation.order);
-    for (const SegmentPlan& segment : operation.segments)
-      text += ", " + std::to_string(segment.elements) + " " + segment.up + "/" + segment.down;
-  } else {
-    text += " bytes";
-  }
-  const auto [first, last] = std::ranges::minmax(operation.submit_ns);
-  text += ", begun between " + seconds(first) + " and " + seconds(last);
-  if (operation.odd_site >= 0)
-    text += "; " + plan.sites[static_cast<std::size_t>(operation.odd_site)].name +
-            " asks for something else";
-  return text;
-}
-
-}  // namespace
-
-std::vector<std::string> describe(const WorldPlan& plan) {
-  std::vector<std::string> out;
-  std::string who;
-  for (const SitePlan& site : plan.sites) who += (who.empty() ? "" : ", ") + site.name;
-  out.push_back(std::to_string(plan.sites.size()) + " sites: " + who);
-  out.push_back("heartbeat timeout " + seconds(plan.heartbeat_timeout_ns) + ", timeout " +
-                seconds(plan.timeout_ns) + ", loss " + decimal(plan.loss * 100) + " %, jitter " +
-                seconds(plan.jitter_ns) + ", " + std::to_string(plan.strangers) + " strangers");
-  for (const SitePlan& site : plan.sites)
-    if (!site.listens) out.push_back(site.name + " does not listen");
-  for (const SitePlan& site : plan.sites)
-    if (!site.relays) out.push_back(site.name + " lets nothing be relayed");
-  for (const BlockPlan& block : plan.blocks)
-    out.push_back(plan.sites[static_cast<std::size_t>(block.from)].name + " cannot connect to " +
-                  plan.sites[static_cast<std::size_t>(block.to)].name +
-                  (block.refuses ? ": refused" : ": no answer"));
-  for (std::size_t i = 0; i < plan.operations.size(); ++i)
-    out.push_back("operation " + std::to_string(i + 1) + ": " + say(plan.operations[i], plan));
-  out.push_back("operations' times count from " + seconds(plan.begin_ns()));
-  for (const StreamsPlan& change : plan.streams)
-    out.push_back("at " + seconds(change.at_ns) + ": " + std::to_string(change.count) +
-                  " data streams between " +
-                  plan.sites[static_cast<std::size_t>(change.site)].name + " and " +
-                  plan.sites[static_cast<std::size_t>(change.peer)].name);
-  for (const TroublePlan& trouble : plan.troubles) out.push_back(say(trouble, plan));
-  return out;
 }
 
 }  // namespace isthmus

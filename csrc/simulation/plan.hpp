@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "base/clock.hpp"
-#include "session/request.hpp"
+#include "session/engine.hpp"
 
 namespace isthmus {
 
@@ -15,8 +15,9 @@ namespace isthmus {
 enum class Trouble {
   kill,
   freeze,
-  cut,   // between site and peer
-  clog,  // one stream from site to peer
+  cut,      // between site and peer
+  isolate,  // the site from all others
+  clog,     // one stream from site to peer
   slow,
   truncate,  // one stream between site and peer breaks in the middle of bytes
   corrupt,   // a header on one stream from site to peer. Payload bytes are not touched: plain TCP
@@ -97,6 +98,9 @@ struct WorldPlan {
   std::size_t max_segment_bytes = 64 << 10;
   std::int64_t timeout_ns = 20 * second_ns;
   std::int64_t heartbeat_timeout_ns = 5 * second_ns;
+  OnLoss on_loss = OnLoss::raise;
+  int min_sites = 1;
+  int favourite = -1;  // a site
   int strangers = 0;
   std::vector<BlockPlan> blocks;
   std::vector<OperationPlan> operations;
@@ -110,6 +114,10 @@ struct WorldPlan {
 
 // `faults` false: nothing goes wrong, beyond loss, jitter and strangers.
 WorldPlan draw_world(std::uint64_t seed, bool faults);
+
+// A world in which sites carry on after a loss, with losses: before, in and between operations, and
+// while they get over another one.
+WorldPlan draw_losses(std::uint64_t seed);
 
 // The world in sentences: its shape, what is called, what goes wrong.
 std::vector<std::string> describe(const WorldPlan& plan);

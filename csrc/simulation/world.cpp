@@ -32,6 +32,11 @@ class Site final : public Actor {
     if (engine_->closed() && !report_.closed) {
       report_.closed = true;
       report_.closed_ns = now_ns;
+      report_.failure = engine_->failure();
+      const EngineStats stats = engine_->stats();
+      report_.roster = stats.roster;
+      report_.again = stats.operations_again;
+      report_.taken = stats.operations_taken;
     }
     const bool changes = changed_ < plan_.streams.size();
     return std::min({engine_ns, mine_ns, changes ? plan_.streams[changed_].at_ns : never_ns});
@@ -92,6 +97,10 @@ void Site::join() {
   options.timeout_ns = plan_.timeout_ns;
   options.heartbeat_timeout_ns = plan_.heartbeat_timeout_ns;
   options.relays = self.relays;
+  options.on_loss = plan_.on_loss;
+  options.min_sites = plan_.min_sites;
+  if (plan_.favourite >= 0)
+    options.favourite = plan_.sites[static_cast<std::size_t>(plan_.favourite)].name;
   const bool knows_its_uplink = (plan_.seed + static_cast<std::uint64_t>(site_)) % 2 == 0;
   if (knows_its_uplink) options.paces.all = static_cast<double>(self.up_bits_per_s) / 8;
   const bool paces_peers = plan_.seed % 3 == 0;
@@ -185,6 +194,7 @@ void Site::finished(std::size_t index, const Outcome& outcome) {
   WorkReport& report = report_.works[index];
   report.done = true;
   report.status = outcome.status;
+  report.contributors = outcome.contributors;
   report.ended_ns = now_ns_;
   const Memory& memory = memory_[index];
   report.result.assign(memory.output.begin(), memory.output.end());
@@ -257,7 +267,8 @@ class Run {
     report_.ended_ns = net_.now_ns();
     report_.trace = net_.trace_hash();
     report_.events = net_.log();
-    report_.broken = judge(plan_, report_);
+    report_.broken =
+        plan_.on_loss == OnLoss::carry_on ? judge_survivors(plan_, report_) : judge(plan_, report_);
     return std::move(report_);
   }
 
@@ -306,6 +317,8 @@ class Run {
         return net_.freeze(t.site, t.for_ns);
       case Trouble::cut:
         return net_.cut(t.site, t.peer, t.for_ns);
+      case Trouble::isolate:
+        return net_.cut(t.site, t.for_ns);
       case Trouble::slow:
         return net_.slow(t.site, t.factor, t.for_ns);
       case Trouble::clog:

@@ -20,6 +20,7 @@ struct WorkReport {
   std::vector<std::byte>
       result;             // the caller's memory afterwards; all_gather: the payloads in order
   bool untouched = true;  // the caller's memory is as it was
+  std::vector<int> contributors;  // ranks
 };
 
 struct SiteReport {
@@ -28,8 +29,11 @@ struct SiteReport {
   bool closed = false;
   std::int64_t closed_ns = 0;
   WorkReport joined;
-  std::vector<int> ways;          // by rank, once joined: Mesh::ways
-  std::vector<WorkReport> works;  // by operation
+  std::vector<int> ways;               // by rank, once joined: Mesh::ways
+  Status failure;                      // of the session
+  std::vector<int> roster;             // the last one: ranks
+  std::uint64_t again = 0, taken = 0;  // EngineStats: operations_again, operations_taken
+  std::vector<WorkReport> works;       // by operation
   // To each site that it had a link to when its last operation was done: its data streams.
   std::vector<std::pair<std::string, int>> streams;
 };
@@ -54,8 +58,9 @@ std::vector<std::byte> encoded(const std::vector<Segment>& segments, std::span<c
 std::vector<float> drawn_floats(const WorldPlan& plan, std::size_t operation, int site);
 std::vector<std::byte> drawn_bytes(const WorldPlan& plan, std::size_t operation, int site);
 
-// What does not hold, in sentences (judge.cpp).
+// What does not hold, in sentences (judge.cpp; of worlds where sites carry on, survivors.cpp).
 std::vector<std::string> judge(const WorldPlan& plan, const WorldReport& report);
+std::vector<std::string> judge_survivors(const WorldPlan& plan, const WorldReport& report);
 // By when the last site must have closed.
 std::int64_t last_moment_ns(const WorldPlan& plan);
 

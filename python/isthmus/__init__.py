@@ -19,6 +19,7 @@ from isthmus.errors import (
 )
 
 if TYPE_CHECKING:
+    from isthmus.config import OnLoss
     from isthmus.hook import Hook, register
     from isthmus.session import Follower, Session, Work, join
 
@@ -30,6 +31,7 @@ __all__ = [
     "Hook",
     "InternalError",
     "IsthmusError",
+    "OnLoss",
     "PeerLost",
     "Refused",
     "Session",
@@ -46,6 +48,7 @@ _homes = {
     "Session": "isthmus.session",
     "Follower": "isthmus.session",
     "Work": "isthmus.session",
+    "OnLoss": "isthmus.config",
     "register": "isthmus.hook",
     "Hook": "isthmus.hook",
 }

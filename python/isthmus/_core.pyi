@@ -73,6 +73,9 @@ class Session:
         congestion: str,
         relay: bool,
         codec_threads: int,
+        on_loss: str = "raise",
+        min_sites: int = 1,
+        favourite: str = "",
     ) -> None: ...
     @property
     def rank(self) -> int: ...

@@ -16,6 +16,7 @@ max_sites = 64
 max_streams = 32
 max_codec_threads = 64
 max_rails = 16
+losses = ("raise", "continue")  # what a lost site means to the others
 max_name = 64
 emulated_port = 29600  # of the rendezvous inside `isthmus wan`
 
@@ -28,6 +29,15 @@ class Address:
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}"
+
+
+@dataclass(frozen=True)
+class OnLoss:
+    """What a lost site means to the others; the same at all sites (docs/losses.md)."""
+
+    then: str = "raise"  # or "continue"
+    min_sites: int = 1  # fewer do not continue
+    favourite: str = ""  # the site with which half of the sites may continue; empty: none
 
 
 @dataclass(frozen=True)
@@ -51,7 +61,21 @@ class JoinSettings:
     codec_threads: int
     rails: int
     rail: int  # of this gateway
+    on_loss: OnLoss
     emulated: bool  # inside `isthmus wan`, whose links never leave the machine
+
+
+def warn_if_exposed(settings: JoinSettings) -> None:
+    if settings.emulated:
+        return
+    for address in (settings.rendezvous, settings.listen, settings.advertise):
+        if address is not None and not is_private(address.host):
+            warnings.warn(
+                f"isthmus: traffic with {address} is NOT encrypted and peers are NOT "
+                "authenticated; run it inside a VPN such as WireGuard",
+                stacklevel=5,  # of join
+            )
+            return
 
 
 def parse_address(text: str, what: str, *, any_port: bool) -> Address:
@@ -200,6 +224,7 @@ def join_settings(
     measure: bool | None = None,
     codec_threads: int | None = None,
     rails: int | None = None,
+    on_loss: str | OnLoss | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> JoinSettings:
     told = os.environ if environment is None else environment
@@ -235,9 +260,23 @@ def join_settings(
         codec_threads=source.spare_threads() if threads is None else threads,
         rails=rails_of_site(rails, environment),
         rail=0,
+        on_loss=_on_loss(source, on_loss, count),
         emulated=source.has("WAN_SITES"),
     )
+    if settings.rails > 1 and settings.on_loss.then != "raise":
+        raise Refused(f"on_loss {settings.on_loss.then!r} is for one rail, not {settings.rails}")
     return settings
+
+
+def _on_loss(source: "_Source", asked: str | OnLoss | None, sites: int) -> OnLoss:
+    whole = asked if isinstance(asked, OnLoss) else None
+    then, what = source.text("on_loss", whole.then if whole else asked)
+    if then not in (None, *losses):
+        raise Refused(f"{what} is {then!r}; expected one of {', '.join(losses)}")
+    least = source.integer("min_sites", whole and whole.min_sites, least=1, most=sites)
+    favourite, what = source.text("favourite", whole and (whole.favourite or None))
+    name = source.name("favourite", favourite, what) if favourite else ""
+    return OnLoss(then or losses[0], least or 1, name)
 
 
 def rails_of_site(rails: int | None, environment: Mapping[str, str] | None = None) -> int:

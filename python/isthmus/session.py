@@ -56,6 +56,9 @@ class Session:
             congestion=settings.congestion,
             relay=settings.relay,
             codec_threads=settings.codec_threads,
+            on_loss=settings.on_loss.then,
+            min_sites=settings.on_loss.min_sites,
+            favourite=settings.on_loss.favourite,
         )
         self._sites = tuple(self._native.sites)
         self._rank = self._native.rank
@@ -325,25 +328,24 @@ def join(
     measure: bool | None = None,
     codec_threads: int | None = None,
     rails: int | None = None,
+    on_loss: str | config.OnLoss | None = None,
 ) -> Session | Follower:
     """Join the run and wait for all its sites; at ranks other than the site's rank 0, a Follower.
 
-    rendezvous: the coordinator's "host:port". site: this site's name, unique in the run. sites:
-    how many take part. run: the run's name ("default"). serve: this site runs the coordinator, at
-    `rendezvous`. listen: where this site takes connections (any free port). advertise: what the
-    others dial, if that is another address. streams: TCP streams per peer. timeout: seconds for
-    joining, and for each operation (60). heartbeat: seconds of silence after which a peer is lost
-    (5). measure: begin by measuring what the links carry, and choose schedules, shares and the pace
-    by it; the same at all sites. Takes some seconds; by default done except between sites that meet
-    on the loopback. uplink_mbit: what this site's uplink carries, in Mbit/s, where that is known
-    better. congestion: TCP's congestion control ("bbr"); a kernel that lacks it keeps its own.
-    relay: where this site and another cannot connect, a third one may pass on their data, and this
-    one does so for others (True). codec_threads: threads that decode, add and encode beside the
+    rendezvous: the coordinator's "host:port". site: its name, unique in the run. sites: how many
+    take part. run: the run's name ("default"). serve: this site runs the coordinator, at
+    `rendezvous`. listen: where it takes connections (any port). advertise: what the others dial, if
+    another. streams: TCP streams per peer. timeout: seconds for joining, and for each operation
+    (60). heartbeat: seconds of silence after which a peer is lost (5). measure: begin by measuring
+    what the links carry, and choose schedules, shares and the pace by it; the same at all sites.
+    Takes some seconds; on the loopback only if asked for. uplink_mbit: what this site's uplink
+    carries, in Mbit/s, if you know better. congestion: TCP's congestion control ("bbr"); a kernel
+    that lacks it keeps its own. relay: a third site may pass on data of two that cannot connect,
+    and this one does for others (True). codec_threads: threads that decode, add and encode beside the
     session's own; by default as many as this machine's cores allow, at most 4, and none on two
-    cores. rails: how many ranks of the site are gateways (1), the same at every rank of every site;
-    the gateway of rail r, the site's
-    rank r, listens at the port of `listen` + r, and carries a part of each gradient bucket; links
-    are then measured by `register` (docs/rails.md).
+    cores. rails: gateways of the site (1), the same at every rank of every site; the one of rail r,
+    rank r, listens at `listen`'s port + r, and carries a part of each bucket; links are then
+    measured by `register` (docs/rails.md). on_loss: raise or continue (docs/losses.md).
 
     Whatever is None comes from ISTHMUS_RENDEZVOUS, ISTHMUS_SITE and so on.
     Raises Refused, Timeout (it names the sites that came), PeerLost or WireError.
@@ -368,6 +370,7 @@ def join(
         measure=measure,
         codec_threads=codec_threads,
         rails=count,
+        on_loss=on_loss,
     )
     return member(settings, rank)
 

@@ -40,11 +40,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, required=True, help="the world to run")
     parser.add_argument("--seeds", type=int, default=1, help="how many, from there on")
     parser.add_argument("--calm", action="store_true", help="without faults")
+    parser.add_argument("--losses", action="store_true", help="sites are lost, others carry on")
     parser.add_argument("--events", type=int, default=0, help="show so many last events")
     options = parser.parse_args(arguments)
     status = 0
     for seed in range(options.seed, options.seed + options.seeds):
-        report = _core.simulate(seed, faults=not options.calm, log_events=options.events)
+        report = _core.simulate(
+            seed, faults=not options.calm, losses=options.losses, log_events=options.events
+        )
         if options.seeds > 1 and not report["broken"]:
             continue
         print(f"seed {seed}")
