@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from isthmus.bench import ddp, options
+from isthmus.bench.carriers import carriers
 from isthmus.bench.command import main
 from isthmus.bench.job import Case, Job, Sample, cpu_s_per_gb, job_of, seconds
 from isthmus.bench.rails import Took, together
@@ -65,7 +66,21 @@ def test_tokens_count_from_the_first_begin_to_the_last_end_of_each_turn() -> Non
     later = [record(2, start_s=100.0, step_s=2.0)]
     way = ddp.summary([[fast, slow], [later, later]])
     assert way.tokens_per_s == pytest.approx((400 + 200) / (4.0 + 2.0))
+    assert way.step_s == pytest.approx((4.0 + 2.0) / 3)
     assert [step.step for step in way.steps] == [0, 1, 2]
+
+
+def test_a_way_of_training_says_what_is_not_as_usual() -> None:
+    ways = carriers(["int4"], ["topk"], [25.0, 4.0], gloo=True)
+    assert [way.name for way in ways] == [
+        "alone",
+        "isthmus int4",
+        "isthmus int4, buckets of 4 MB",
+        "isthmus topk, a step late",
+        "gloo",
+        "gloo, buckets of 4 MB",
+    ]
+    assert len(set(ways)) == len(ways)
 
 
 def test_a_step_of_all_ranks_ends_with_the_last_and_begins_when_all_have() -> None:
@@ -147,13 +162,17 @@ def test_a_tiny_training_takes_turns_with_gloo_and_with_itself_alone(tmp_path: P
     for module in ("torch", "transformers", "tokenizers"):
         pytest.importorskip(module)
     small = ["--loopback", "--size=tiny", "--rows=2", "--turns=1", "--steps=2"]
-    line = [*LINE, "ddp", f"--out={tmp_path}", *small, "--shard-bytes=30000", "--codecs", "f32"]
+    small += ["--shard-bytes=30000", "--bucket-mb", "25", "0.05", "--codecs=f32", "--late=int4"]
+    line = [*LINE, "ddp", f"--out={tmp_path}", *small]
     done = subprocess.run(line, capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stdout + done.stderr
     rows = [json.loads(text) for text in (tmp_path / "ddp.jsonl").read_text().splitlines()]
-    assert [row["way"] for row in rows] == ["alone", "isthmus f32", "gloo"]
-    assert set(rows[1]["peers"]) == {"alone", "gloo"}
-    assert rows[1]["loss"] == pytest.approx(rows[2]["loss"], rel=1e-4)  # f32: the same training
+    ways = {row["way"]: row for row in rows}
+    ours = ["isthmus f32", "isthmus f32, buckets of 0.05 MB", "isthmus int4, a step late"]
+    assert [*ways] == ["alone", *ours, "gloo", "gloo, buckets of 0.05 MB"]
+    assert all(set(ways[name]["peers"]) == {"alone", "gloo"} for name in ours)
+    for name in ours[:2]:  # f32 is the same training, whatever carries it
+        assert ways[name]["loss"] == pytest.approx(ways["gloo"]["loss"], rel=1e-4)
     kinds = {type(entry.row) for entry in read(tmp_path / "ddp.jsonl")}
     assert kinds == {Training}
 

@@ -2,10 +2,11 @@
 same job with no exchange between sites at all ("alone").
 
 Three sites of 2, 1 and 1 ranks, all on this machine. The ways take turns of some steps in the same
-processes. tokens/s: of all ranks, from the first one's begin of a turn to the last one's end.
-waiting: nothing left to do in a step but to wait for gradients; hidden: the share of the exchange
-that passed while backward still ran. floor: the longer of the time of a step alone and of what
-bytes, rate and delay allow.
+processes; isthmus has measured the links when it joined, and was told nothing. tokens/s: of all
+ranks, from the first one's begin of a turn to the last one's end; step: the same for one step.
+waiting: nothing left to do in a step but to wait for gradients, mean over ranks; hidden: the share
+of the exchange that passed while backward still ran. floor: the longer of a step alone and of what
+bytes, rate and delay allow an exchange. A way "a step late" has delay=1 (docs/delay.md).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from isthmus.bench import floors, links, options
+from isthmus.bench.carriers import TORCH_BUCKET_MB, Carrier, carriers
 from isthmus.bench.job import BenchFailed
 from isthmus.bench.rows import Ledger, Training
 from isthmus.bench.table import show
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
     from isthmus.bench.training import Plan
 
 PROGRAM = "isthmus.bench.training"
-BUCKET_MB = 25.0  # as of torch
 WORK = options.DEFAULT_OUT / "ddp"  # logs and data of a run with --save
 Rank = Sequence[Record]
 
@@ -41,6 +42,7 @@ class Way:
 
     steps: Sequence[Step]
     tokens_per_s: float
+    step_s: float  # of all ranks: what they begin at once ends with the last of them
 
     def mean(self, name: str) -> float:
         return record.mean([getattr(step, name) for step in self.steps])
@@ -56,7 +58,7 @@ def summary(turns: Sequence[Sequence[Rank]]) -> Way:
         seconds += last - first
         tokens += sum(r.tokens for rank in ranks for r in rank)
         steps += record.merge(ranks)
-    return Way(steps=steps, tokens_per_s=tokens / seconds)
+    return Way(steps=steps, tokens_per_s=tokens / seconds, step_s=seconds / len(steps))
 
 
 def case(settings: argparse.Namespace) -> str:
@@ -65,47 +67,50 @@ def case(settings: argparse.Namespace) -> str:
     else:
         where = f"{settings.rtt_ms:g} ms, {settings.site_mbit:g} Mbit/s"
     size = "" if settings.size == "demo" else f", {settings.size} model"
-    buckets = "" if settings.bucket_mb == BUCKET_MB else f", buckets of {settings.bucket_mb:g} MB"
-    return f"{len(topology.SITES)} sites, {where}{size}{buckets}"
+    return f"{len(topology.SITES)} sites, {where}{size}"
 
 
-def names(settings: argparse.Namespace) -> list[str]:
-    ours = [f"isthmus {codec}" for codec in settings.codecs]
-    return ["alone", *ours, *([] if settings.no_gloo else ["gloo"])]
+def carriers_of(settings: argparse.Namespace) -> list[Carrier]:
+    return carriers(settings.codecs, settings.late, settings.bucket_mb, gloo=not settings.no_gloo)
 
 
-def step_floor_s(settings: argparse.Namespace, way: str, alone: Way, elements: int) -> float:
-    compute = alone.mean("step_s")
-    if way == "alone" or settings.loopback:
-        return compute
+def step_floor_s(
+    settings: argparse.Namespace, carrier: Carrier, alone_s: float, elements: int
+) -> float:
+    if carrier.library == "alone" or settings.loopback:
+        return alone_s
     network = links.even(len(topology.SITES), settings.rtt_ms, settings.site_mbit)
-    codec = "f32" if way == "gloo" else way.removeprefix("isthmus ")
-    return max(compute, floors.floor_s(network, elements, codec))
+    return max(alone_s, floors.floor_s(network, elements, carrier.codec))
 
 
-def rows(settings: argparse.Namespace, ways: Mapping[str, Way], elements: int) -> list[Training]:
-    def row(name: str, way: Way) -> Training:
+def rows(
+    settings: argparse.Namespace, ways: Mapping[Carrier, Way], elements: int
+) -> list[Training]:
+    speeds = {carrier.name: way.tokens_per_s for carrier, way in ways.items()}
+    others = {name: speed for name, speed in speeds.items() if name in ("alone", "gloo")}
+    alone = ways[Carrier(library="alone")]
+
+    def row(carrier: Carrier, way: Way) -> Training:
         sent = [step.wan_bytes for step in way.steps if step.wan_bytes is not None]
-        others = {n: w.tokens_per_s for n, w in ways.items() if n in ("alone", "gloo")}
         return Training(
             case=case(settings),
-            way=name,
+            way=carrier.name,
             tokens_per_s=way.tokens_per_s,
-            floor_s=step_floor_s(settings, name, ways["alone"], elements),
-            step_s=way.mean("step_s"),
+            floor_s=step_floor_s(settings, carrier, alone.step_s, elements),
+            step_s=way.step_s,
             compute_s=way.mean("compute_s") + way.mean("optimizer_s"),
             waiting_s=way.mean("communication_s"),
             hidden_share=record.hidden_share(way.steps),
             wan_bytes=record.mean(sent) if sent else None,
             loss=way.steps[-1].loss,
-            peers={} if name in others else others,
+            peers={} if carrier.name in others else others,
             samples=len(way.steps),
         )
 
-    return [row(name, way) for name, way in ways.items()]
+    return [row(carrier, way) for carrier, way in ways.items()]
 
 
-def run(settings: argparse.Namespace, work: Path) -> dict[str, Way]:
+def run(settings: argparse.Namespace, work: Path) -> dict[Carrier, Way]:
     """Train in every way; BenchFailed if a site fails, with its last words."""
     from isthmus.bench import training
     from isthmus.demo import data
@@ -116,12 +121,11 @@ def run(settings: argparse.Namespace, work: Path) -> dict[str, Way]:
     shutil.rmtree(records, ignore_errors=True)
     records.mkdir()
     plan = training.Plan(
-        ways=names(settings),
+        ways=carriers_of(settings),
         turns=settings.turns,
         steps=settings.steps,
         size=settings.size,
         rows=settings.rows,
-        bucket_mb=settings.bucket_mb,
         data=str((work / "data").resolve()),
         out=str(records.resolve()),
     )
@@ -144,7 +148,7 @@ def run(settings: argparse.Namespace, work: Path) -> dict[str, Way]:
     return {way: summary(read(plan, way)) for way in plan.ways}
 
 
-def read(plan: Plan, way: str) -> list[list[Rank]]:
+def read(plan: Plan, way: Carrier) -> list[list[Rank]]:
     """By turn and rank."""
     from isthmus.bench.training import records_file
 
@@ -167,12 +171,14 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = options.parser("ddp", __doc__)
     add = parser.add_argument
     add("--codecs", nargs="+", default=["f32", "int4", "topk"])
+    add("--late", nargs="*", default=[], metavar="CODEC", help="also with delay=1")
     add("--no-gloo", action="store_true", help="leave plain gloo DDP out")
     add("--rtt-ms", type=float, default=80.0, help="round trip between any two sites")
     add("--site-mbit", type=float, nargs="+", default=[100.0, 1000.0], help="one case each")
     add("--turns", type=int, default=2, help="of every way")
     add("--steps", type=int, default=3, help="that count, in a turn")
-    add("--bucket-mb", type=float, default=BUCKET_MB, help="DDP's buckets, of isthmus's ways")
+    buckets = "DDP's buckets; one way each"
+    add("--bucket-mb", nargs="+", type=float, default=[TORCH_BUCKET_MB], help=buckets)
     add("--rows", type=int, default=4, help="texts in each rank's batch")
     add("--size", choices=("demo", "tiny"), default="demo", help="of the model")
     add("--shard-bytes", type=int, default=200_000, help="text of each rank")
@@ -187,7 +193,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 def measure(settings: argparse.Namespace, ledger: Ledger) -> None:
     for mbit in [0.0] if settings.loopback else settings.site_mbit:
         this = argparse.Namespace(**{**vars(settings), "site_mbit": mbit})
-        if all(ledger.has(case(this), way) for way in names(this)):
+        if all(ledger.has(case(this), carrier.name) for carrier in carriers_of(this)):
             continue
         ways = run(this, WORK if this.save else this.out / "ddp")
         for row in rows(this, ways, elements_of(this.size)):

@@ -66,8 +66,9 @@ class Coding:
 class Training:
     """Training a model in one way: "isthmus int4", "gloo" (plain DDP) or "alone" (no exchange).
 
-    Times are of a step, means over ranks. floor_s: the longer of what "alone" takes and of the
-    exchange's floor. peers: tokens a second of the ways that took turns with this one.
+    step_s: of all ranks together; compute_s and waiting_s: of a step, means over ranks. floor_s:
+    the longer of what "alone" takes and of the exchange's floor. peers: tokens a second of the ways
+    that took turns with this one.
     """
 
     bench: str = "ddp"

@@ -1,8 +1,8 @@
 """One rank of the ddp bench: models trained in several ways, which take turns.
 
-A way is "gloo" (plain DDP over all ranks of all sites), "alone" (DDP inside each site, and nothing
-between sites) or "isthmus CODEC". All ranks are one torch world, of which each site has a group of
-its own; so the ways share processes, data and network, and what else the machine does hits all.
+A way is what carries gradients between the sites. All ranks are one torch world, of which each site
+has a group of its own; so the ways share processes, data and network, and what else the machine
+does hits all.
 
     python -m isthmus.bench.training PLAN      (started by torchrun at each site; see demo/site.py)
 """
@@ -21,27 +21,26 @@ import torch
 import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
+from isthmus.bench.carriers import Carrier
 from isthmus.config import join_settings
 from isthmus.demo import topology
 from isthmus.demo.model import SIZES, build
 from isthmus.demo.record import WARM_UP, Record
 from isthmus.demo.train import Trainer, leave
-from isthmus.hook import register
+from isthmus.hook import Hook, register
 from isthmus.session import Session
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """In every turn, every way trains `steps` steps after some that do not count: the first of a
-    turn finds idle connections, and a way's very first ones find DDP arranging its buckets.
-    bucket_mb: of DDP's buckets where isthmus carries them; elsewhere they have torch's size."""
+    turn finds idle connections, and a way's very first ones find DDP arranging its buckets."""
 
-    ways: Sequence[str]
+    ways: Sequence[Carrier]
     turns: int
     steps: int
     size: str
     rows: int
-    bucket_mb: float
     data: str
     out: str
 
@@ -49,9 +48,9 @@ class Plan:
         return WARM_UP if turn == 0 else 1
 
 
-def records_file(out: Path, way: str, turn: int, site: int, local_rank: int) -> Path:
+def records_file(out: Path, way: Carrier, turn: int, site: int, local_rank: int) -> Path:
     """Where a rank writes the steps of one turn that count."""
-    folder = out / f"{way.replace(' ', '-')}-{turn}"
+    folder = out / f"{way.name.replace(',', '').replace(' ', '-')}-{turn}"
     folder.mkdir(exist_ok=True)
     return topology.records_file(folder, site, local_rank)
 
@@ -68,20 +67,19 @@ class Ways:
         self.inside_ = groups[site]
         # By hand: to torch, this rank is one of the world of all sites, of which 0 is but one.
         self.session_ = Session(join_settings()) if local_rank == 0 else None
+        self.hooks_: dict[Carrier, Hook] = {}
         self.trainers_ = {way: self.trainer(way) for way in plan.ways}
         self.numbers_ = dict.fromkeys(plan.ways, 0)
 
-    def trainer(self, way: str) -> Trainer:
+    def trainer(self, way: Carrier) -> Trainer:
         plan, size = self.plan_, SIZES[self.plan_.size]
-        hook = None
-        if way.startswith("isthmus "):
-            model = DistributedDataParallel(
-                build(size), process_group=self.inside_, bucket_cap_mb=plan.bucket_mb
-            )
-            hook = register(model, self.session_, codec=way.removeprefix("isthmus "))
-        else:
-            group = None if way == "gloo" else self.inside_
-            model = DistributedDataParallel(build(size), process_group=group)
+        model = DistributedDataParallel(
+            build(size),
+            process_group=None if way.library == "gloo" else self.inside_,
+            bucket_cap_mb=way.bucket_mb,
+        )
+        if way.library == "isthmus":
+            self.hooks_[way] = register(model, self.session_, codec=way.codec, delay=way.delay)
         tokens = topology.tokens_file(Path(plan.data), self.site_, self.local_rank_)
         return Trainer(
             model,
@@ -89,23 +87,29 @@ class Ways:
             seat=topology.seat(self.site_, self.local_rank_),
             rows=plan.rows,
             length=size.length,
-            hook=hook,
+            hook=self.hooks_.get(way),
             counts_bytes=self.local_rank_ == 0,
         )
 
-    def take_turn(self, way: str, turn: int) -> None:
+    def take_turn(self, way: Carrier, turn: int) -> None:
         self.train(way, self.plan_.uncounted(turn))
         records = self.train(way, self.plan_.steps)
+        self.settle(way)
         place = (way, turn, self.site_, self.local_rank_)
         records_file(Path(self.plan_.out), *place).write_text("".join(r.line() for r in records))
 
-    def train(self, way: str, steps: int) -> list[Record]:
+    def train(self, way: Carrier, steps: int) -> list[Record]:
         """Some steps, which all ranks begin together."""
         trainer, first = self.trainers_[way], self.numbers_[way]
         self.numbers_[way] += steps
         dist.barrier()
         trainer.begin()
         return [trainer.step(first + i) for i in range(steps)]
+
+    def settle(self, way: Carrier) -> None:
+        """Let nothing of a step late be under way in the next turn, which is another's."""
+        if way in self.hooks_ and self.hooks_[way].flush():
+            self.trainers_[way].model.zero_grad()
 
     def close(self) -> None:
         dist.barrier()
@@ -114,12 +118,17 @@ class Ways:
 
 
 def line(plan: Plan) -> str:
-    """As main() reads it."""
+    """As plan_of() reads it."""
     return json.dumps(asdict(plan))
 
 
+def plan_of(text: str) -> Plan:
+    values = json.loads(text)
+    return Plan(ways=[Carrier(**way) for way in values.pop("ways")], **values)
+
+
 def main() -> None:
-    plan = Plan(**json.loads(sys.argv[1]))
+    plan = plan_of(sys.argv[1])
     torch.set_num_threads(1)
     dist.init_process_group("gloo")
     ways = Ways(plan, int(os.environ["WAN_SITE"]), int(os.environ["LOCAL_RANK"]))

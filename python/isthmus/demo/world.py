@@ -96,8 +96,7 @@ class World:
     def __enter__(self) -> World:
         if self.wan_ is not None:
             line = wan_line(self.wan_, stats=self.folder_ / "links.json", timeout_s=self.timeout_s_)
-            told = {"ISTHMUS_UPLINK_MBIT": f"{self.wan_.site_mbit:g}"}
-            self.start_([*line, *self.site_line_], told, "emulator.log")
+            self.start_([*line, *self.site_line_], {}, "emulator.log")
             return self
         count = len(topology.SITES)
         for i in range(count):
