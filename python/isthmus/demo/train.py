@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -104,11 +105,14 @@ def train(options: argparse.Namespace, site: int, local_rank: int) -> None:
 
 
 def leave() -> None:
-    """Let go of the process group."""
-    # gloo's threads need the GIL to let go of the tensors gathered last, and the group's destructor
-    # joins them while it holds the GIL: one more operation without Python tensors comes between.
+    """End this process, which has nothing more to do."""
+    # gloo's threads need the GIL to let go of tensors gathered last, and the group's destructor
+    # joins them while it holds the GIL. A thread that is late then waits for ever, so no destructor
+    # runs: what is left goes with the process.
     dist.barrier()
-    dist.destroy_process_group()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def gather_digests(options: argparse.Namespace, mine: str, session: Any) -> None:
