@@ -49,6 +49,14 @@ def test_the_page_says_on_what_and_by_what_it_was_measured() -> None:
     assert "Linux 6.0" in page
 
 
+def test_the_page_has_a_case_once_and_codecs_of_every_machine() -> None:
+    older = replace(here("old"), when="2026-01-01T00:00:00Z", processor="another")
+    newer = replace(here("new"), when="2026-02-01T00:00:00Z")
+    rows = [Entry(origin=origin, row=row) for origin in (newer, older) for row in (TIMING, CODING)]
+    kept = [(entry.row.bench, entry.origin.command) for entry in report.newest(rows)]
+    assert sorted(kept) == [("codecs", "new"), ("codecs", "old"), ("wan", "new")]
+
+
 def test_the_page_leaves_out_what_was_not_measured() -> None:
     page = report.render(entries([CODING]))
     assert "Codecs" in page
@@ -58,6 +66,12 @@ def test_the_page_leaves_out_what_was_not_measured() -> None:
 def test_the_page_loads_nothing_from_elsewhere() -> None:
     page = report.render(entries(ROWS))
     assert not re.search(r"(src|href)=|@import|url\(|<script|https?:", page)
+
+
+def test_the_cpu_of_small_operations_is_not_given_for_a_gigabyte() -> None:
+    small = replace(TIMING, case="4 KB", bytes=4000)
+    (table,) = tables([TIMING, small])
+    assert [cells[-1] for cells in table.rows] == ["1.20 / 0.85", "-"]
 
 
 class Closing(HTMLParser):

@@ -67,7 +67,8 @@ def case(settings: argparse.Namespace) -> str:
     else:
         where = f"{settings.rtt_ms:g} ms, {settings.site_mbit:g} Mbit/s"
     size = "" if settings.size == "demo" else f", {settings.size} model"
-    return f"{len(topology.SITES)} sites, {where}{size}"
+    warm = "" if settings.warm_up == record.WARM_UP else f", after {settings.warm_up} steps"
+    return f"{len(topology.SITES)} sites, {where}{size}{warm}"
 
 
 def carriers_of(settings: argparse.Namespace) -> list[Carrier]:
@@ -124,6 +125,7 @@ def run(settings: argparse.Namespace, work: Path) -> dict[Carrier, Way]:
         ways=carriers_of(settings),
         turns=settings.turns,
         steps=settings.steps,
+        warm_up=settings.warm_up,
         size=settings.size,
         rows=settings.rows,
         data=str((work / "data").resolve()),
@@ -178,6 +180,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     add("--turns", type=int, default=2, help="of every way")
     add("--steps", type=int, default=3, help="that count, in a turn")
     buckets = "DDP's buckets; one way each"
+    add("--warm-up", type=int, default=record.WARM_UP, help="first steps, which do not count")
     add("--bucket-mb", nargs="+", type=float, default=[TORCH_BUCKET_MB], help=buckets)
     add("--rows", type=int, default=4, help="texts in each rank's batch")
     add("--size", choices=("demo", "tiny"), default="demo", help="of the model")
@@ -187,6 +190,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     settings = parser.parse_args(argv)
     if settings.turns < 1 or settings.steps < 1:
         parser.error("--turns and --steps must be at least 1")
+    if settings.warm_up < record.WARM_UP:
+        parser.error(f"--warm-up must be at least {record.WARM_UP}: DDP rearranges its buckets")
     return settings
 
 

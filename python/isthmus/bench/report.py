@@ -1,6 +1,7 @@
 """One HTML page of what was measured: floors, figures and peers, in tables and plots.
 
-It shows the newest row of every case, of every machine, and what is not there it leaves out.
+It shows the newest row of every case (of codecs, on every machine), and what is not there it leaves
+out.
 """
 
 from __future__ import annotations
@@ -38,6 +39,16 @@ from isthmus.page.svg import Bar, Dots, Group, Line, bar_chart, line_chart, rati
 
 KEY = [("c0", "isthmus"), ("c1", "gloo")]
 Kind = TypeVar("Kind", Timing, Coding, Training, Scaling, Railed)
+
+
+def newest(entries: Iterable[Entry]) -> list[Entry]:
+    """Of each case the last, whatever the machine; but codecs are compared between machines."""
+    kept: dict[tuple[str, str, tuple[str, ...]], Entry] = {}
+    for entry in sorted(entries, key=lambda entry: entry.origin.when):
+        row = entry.row
+        machine = entry.origin.processor if isinstance(row, Coding) else ""
+        kept[row.bench, machine, row.key] = entry
+    return list(kept.values())
 
 
 def rows_of(kind: type[Kind], bench: str, entries: Iterable[Entry]) -> list[Kind]:
@@ -210,7 +221,7 @@ def main(argv: Sequence[str]) -> int:
     parser = options.parser("report", __doc__)
     settings = parser.parse_args(argv)
     folder = options.folder(settings)
-    entries = [entry for bench in BENCHES for entry in read(folder / f"{bench}.jsonl")]
+    entries = newest(entry for bench in BENCHES for entry in read(folder / f"{bench}.jsonl"))
     if not entries:
         raise Refused(f"nothing to report: {folder} has no results; run `isthmus bench all`")
     page = (options.DEFAULT_OUT if settings.save else folder) / "report.html"

@@ -61,6 +61,11 @@ def ratio(above: float | None, below: float | None) -> str:
 def timings(rows: Sequence[Timing]) -> Table:
     planned = any(row.planned_s is not None for row in rows)
     peers = sorted({peer for row in rows for peer in row.peers})
+    whose = ["isthmus", *peers]
+
+    def heavy(row: Timing) -> bool:
+        """Else it is the calls that cost, not the bytes."""
+        return row.bytes >= 1e6
 
     def cells(row: Timing) -> list[str]:
         cpu = row.cpu_s_per_gb
@@ -73,12 +78,12 @@ def timings(rows: Sequence[Timing]) -> Table:
             ratio(row.isthmus_s, row.floor_s),
             *(duration(row.peers.get(peer)) for peer in peers),
             *(ratio(row.peers.get(peer), row.isthmus_s) for peer in peers),
-            " / ".join(few(cpu[who]) for who in ("isthmus", *peers) if who in cpu) or "-",
+            " / ".join(few(cpu[who]) for who in whose if who in cpu and heavy(row)) or "-",
         ]
 
     head = ["case", "codec", "floor", *(["planned"] if planned else []), "isthmus", "of floor"]
     head += [*peers, *(f"{peer}/isthmus" for peer in peers), "CPU-s/GB"]
-    note = f"CPU-s/GB: of one rank, {' / '.join(['isthmus', *peers])}"
+    note = f"CPU-s/GB: of one rank, {' / '.join(whose)}"
     return Table(head=head, rows=[cells(row) for row in rows], words=2, note=note)
 
 

@@ -25,7 +25,7 @@ from isthmus.bench.carriers import Carrier
 from isthmus.config import join_settings
 from isthmus.demo import topology
 from isthmus.demo.model import SIZES, build
-from isthmus.demo.record import WARM_UP, Record
+from isthmus.demo.record import Record
 from isthmus.demo.train import Trainer, leave
 from isthmus.hook import Hook, register
 from isthmus.session import Session
@@ -34,18 +34,20 @@ from isthmus.session import Session
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """In every turn, every way trains `steps` steps after some that do not count: the first of a
-    turn finds idle connections, and a way's very first ones find DDP arranging its buckets."""
+    turn finds idle connections, and a way's very first ones (warm_up) find DDP arranging its
+    buckets."""
 
     ways: Sequence[Carrier]
     turns: int
     steps: int
+    warm_up: int
     size: str
     rows: int
     data: str
     out: str
 
     def uncounted(self, turn: int) -> int:
-        return WARM_UP if turn == 0 else 1
+        return self.warm_up if turn == 0 else 1
 
 
 def records_file(out: Path, way: Carrier, turn: int, site: int, local_rank: int) -> Path:
