@@ -158,12 +158,17 @@ class Judge {
       if (!work.done || !work.status.ok()) continue;
       if (operation.odd_site >= 0)
         complain(title(site, index) + " ended well, though sites differ");
-      else if (first == nullptr && !wrong_in(plan_, index, everybody(), work.result).empty())
-        complain(title(site, index) + wrong_in(plan_, index, everybody(), work.result));
+      else if (first == nullptr)
+        check_result(site, index, work.result);
       else if (work.result != first->result)
         complain(title(site, index) + " has not the same bits as elsewhere");
       if (first == nullptr) first = &work;
     }
+  }
+
+  void check_result(std::size_t site, std::size_t index, const std::vector<std::byte>& result) {
+    const std::string wrong = wrong_in(plan_, index, everybody(), result);
+    if (!wrong.empty()) complain(title(site, index) + wrong);
   }
 
   const WorldPlan& plan_;
