@@ -151,6 +151,25 @@ void be_even(WorldPlan& plan, int world) {
   plan.streams.clear();
 }
 
+void take_losses(Settings& s, WorldPlan& plan) {
+  bool carry_on = plan.on_loss == OnLoss::carry_on;
+  s.take("carry_on", carry_on);
+  plan.on_loss = carry_on ? OnLoss::carry_on : OnLoss::raise;
+  s.take("min_sites", plan.min_sites);
+  s.take("favourite", plan.favourite);
+  s.take("torn", plan.torn);
+}
+
+// Sites that do not listen, and sites whose data passes no third one.
+void take_manners(Settings& s, WorldPlan& plan) {
+  std::vector<int> mute;
+  s.take("without_listener", mute);
+  for (const int site : mute) plan.sites.at(static_cast<std::size_t>(site)).listens = false;
+  std::vector<int> strict;
+  s.take("without_relay", strict);
+  for (const int site : strict) plan.sites.at(static_cast<std::size_t>(site)).relays = false;
+}
+
 // A drawn world, or with `sites` an even one that only has what the settings say.
 WorldPlan plan_from(std::uint64_t seed, const py::dict& values) {
   Settings s(values);
@@ -169,12 +188,7 @@ WorldPlan plan_from(std::uint64_t seed, const py::dict& values) {
   s.take("bits_per_s", bits_per_s);
   s.take_time("close_after", close_after_ns);
   s.take_time("latency", latency_ns);
-  bool carry_on = plan.on_loss == OnLoss::carry_on;
-  s.take("carry_on", carry_on);
-  plan.on_loss = carry_on ? OnLoss::carry_on : OnLoss::raise;
-  s.take("min_sites", plan.min_sites);
-  s.take("favourite", plan.favourite);
-  s.take("torn", plan.torn);
+  take_losses(s, plan);
   s.take("loss", plan.loss);
   s.take("window_bytes", plan.window_bytes);
   int streams = 0;
@@ -192,12 +206,7 @@ WorldPlan plan_from(std::uint64_t seed, const py::dict& values) {
     plan.blocks.clear();
     for (const auto& [from, to, refuses] : blocks) plan.blocks.push_back({from, to, refuses});
   }
-  std::vector<int> mute;
-  s.take("without_listener", mute);
-  for (const int site : mute) plan.sites.at(static_cast<std::size_t>(site)).listens = false;
-  std::vector<int> strict;
-  s.take("without_relay", strict);
-  for (const int site : strict) plan.sites.at(static_cast<std::size_t>(site)).relays = false;
+  take_manners(s, plan);
   if (latency_ns >= 0) std::ranges::fill(plan.latency_ns, latency_ns);
   std::vector<py::dict> list;
   if (s.take("operations", list)) {

@@ -65,19 +65,6 @@ class JoinSettings:
     emulated: bool  # inside `isthmus wan`, whose links never leave the machine
 
 
-def warn_if_exposed(settings: JoinSettings) -> None:
-    if settings.emulated:
-        return
-    for address in (settings.rendezvous, settings.listen, settings.advertise):
-        if address is not None and not is_private(address.host):
-            warnings.warn(
-                f"isthmus: traffic with {address} is NOT encrypted and peers are NOT "
-                "authenticated; run it inside a VPN such as WireGuard",
-                stacklevel=5,  # of join
-            )
-            return
-
-
 def parse_address(text: str, what: str, *, any_port: bool) -> Address:
     """ "host:port", IPv6 in brackets. `any_port`: port 0 is allowed and means any free one."""
     expected = '"host:port", as in "10.0.0.1:29600" or "[::1]:29600"'

@@ -334,21 +334,18 @@ def join(
 
     rendezvous: the coordinator's "host:port". site: its name, unique in the run. sites: how many
     take part. run: the run's name ("default"). serve: this site runs the coordinator, at
-    `rendezvous`. listen: where it takes connections (any port). advertise: what the others dial, if
-    another. streams: TCP streams per peer. timeout: seconds for joining, and for each operation
-    (60). heartbeat: seconds of silence after which a peer is lost (5). measure: begin by measuring
-    what the links carry, and choose schedules, shares and the pace by it; the same at all sites.
-    Takes some seconds; on the loopback only if asked for. uplink_mbit: what this site's uplink
-    carries, in Mbit/s, if you know better. congestion: TCP's congestion control ("bbr"); a kernel
-    that lacks it keeps its own. relay: a third site may pass on data of two that cannot connect,
-    and this one does for others (True). codec_threads: threads that decode, add and encode beside the
-    session's own; by default as many as this machine's cores allow, at most 4, and none on two
-    cores. rails: gateways of the site (1), the same at every rank of every site; the one of rail r,
-    rank r, listens at `listen`'s port + r, and carries a part of each bucket; links are then
-    measured by `register` (docs/rails.md). on_loss: raise or continue (docs/losses.md).
+    `rendezvous`. listen: where it takes connections (any port). advertise: what others dial, if
+    another. streams: TCP streams per peer. timeout: seconds for joining, and for an operation (60).
+    heartbeat: seconds of silence until a peer is lost (5). measure: begin by measuring the links,
+    and choose by that; the same at all sites; not on the loopback unless asked for. uplink_mbit:
+    what this site's uplink carries, if you know better. congestion: TCP's congestion control
+    ("bbr"); a kernel that lacks it keeps its own. relay: a third site may pass on data of two that
+    cannot connect, and this one does for others (True). codec_threads: threads that decode, add and
+    encode beside the session's own. rails: gateways (1), the same at every rank of every site; rank
+    r listens at `listen`'s port + r (docs/rails.md). on_loss: raise or continue (docs/losses.md).
 
-    Whatever is None comes from ISTHMUS_RENDEZVOUS, ISTHMUS_SITE and so on.
-    Raises Refused, Timeout (it names the sites that came), PeerLost or WireError.
+    What is None comes from ISTHMUS_RENDEZVOUS, ISTHMUS_SITE and so on. Raises Refused, Timeout (it
+    names the sites that came), PeerLost or WireError.
     """
     rank, count = config.rank_in_site(), config.rails_of_site(rails)
     if rank >= count:

@@ -1,7 +1,7 @@
 """One site of a run in which some sites cannot connect: joins, reduces, tells what it saw.
 
-ELEMENTS REPEATS [SCHEDULE [LINKS]]: links are "measured", or told as "MBIT:RTT_MS", all alike; plans
-go by them.
+ELEMENTS REPEATS [SCHEDULE [LINKS]]: links are "measured", or told as "MBIT:RTT_MS", all alike;
+plans go by them.
 """
 
 import json
