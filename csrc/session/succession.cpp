@@ -12,8 +12,11 @@ namespace isthmus {
 // A link is gone, or its peer makes no sense. Where sites go on without each other, that is news
 // for the membership; else it is the end of the session.
 void Engine::lose(int peer, const Status& why) {
-  // Others notice on their own what a site that needs nothing any more has seen.
-  if (!membership_) return fail(why, phase_ == Phase::running);
+  // A site that closes needs nothing any more, but others may still need what it has to send; what
+  // it has seen they notice on their own.
+  const bool closing = phase_ == Phase::closing;
+  if (!membership_ && closing && why.code == Code::peer_lost) return;
+  if (!membership_) return fail(why, !closing);
   if (!membership_->candidates().has(peer) || membership_->census().lost.has(peer)) return;
   membership_->lose(peer);
   last_loss_ = why;

@@ -36,6 +36,14 @@ def test_no_fault_makes_a_world_hang_or_lie_or_blame_the_innocent(block: int) ->
         assert not report["broken"], f"make sim SEED={seed}: {report['broken'][0]}"
 
 
+@pytest.mark.parametrize(
+    "seed",
+    [100906],  # a site that closed dropped what others needed of it when a third one was killed
+)
+def test_worlds_that_once_were_broken_are_not(seed: int) -> None:
+    assert not _core.simulate(seed)["broken"]
+
+
 @pytest.mark.parametrize("block", range(2))
 def test_an_undisturbed_world_has_no_failure(block: int) -> None:
     for seed in range(block * SEEDS_A_BLOCK, (block + 1) * SEEDS_A_BLOCK):
