@@ -74,7 +74,7 @@ ByLibrary: TypeAlias = dict[str, list[Sample]]
 @dataclass(frozen=True, kw_only=True)
 class Result:
     """One rank's account of one case. planned_s: by library, what its session expected of the links
-    that it had measured."""
+    that it had measured, and the time of encoding."""
 
     samples: ByLibrary
     planned_s: Mapping[str, float]

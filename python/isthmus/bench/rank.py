@@ -12,6 +12,7 @@ import json
 import os
 import resource
 import socket
+import statistics
 import sys
 import threading
 import time
@@ -19,13 +20,17 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.distributed as dist
 
+from isthmus import _core
 from isthmus.bench.job import ByLibrary, Case, Job, Result, Sample, job_of
+from isthmus.codecs import parse
 from isthmus.config import join_settings
 from isthmus.session import Session
 
+ENCODINGS = 5
 WARM_UP = 2  # operations of each library that are not counted
 # As training does, before anything is counted: BBR knows a path's rate only from operations that
 # last longer than a round trip, and sends a small one over half a round trip until it does.
@@ -145,12 +150,32 @@ def measure(job: Job, case: Case, found: dict[str, Action]) -> ByLibrary:
     return samples
 
 
+def encoding_s(elements: int, codec: str) -> float:
+    """What encoding takes, all ranks at a time: nothing is sent before it is done."""
+    way = parse(codec)
+    if way.up == "f32":
+        return 0.0
+    x = np.ones(elements, np.float32)
+    took = []
+    for _ in range(ENCODINGS):
+        start = wait_together(0.01)
+        _core.encode(way.up, x, dither=(0, 0, 0, 0) if way.stochastic else None)
+        last = torch.tensor([time.monotonic() - start], dtype=torch.float64)
+        dist.all_reduce(last, dist.ReduceOp.MAX)
+        took.append(float(last.item()))
+    return statistics.median(took)
+
+
 def planned_s(job: Job, case: Case, session: Session | None) -> dict[str, float]:
-    """What the session expects of isthmus's libraries, if it has measured its links."""
+    """What the session expects of isthmus's libraries, if it has measured its links, and encoding,
+    which its plans leave out."""
     if session is None or session.links is None:
         return {}
     codecs = [name.removeprefix("isthmus ") for name in job.libraries if name.startswith("isth")]
-    return {f"isthmus {c}": session.links.plan(case.elements, c).seconds for c in codecs}
+    return {
+        f"isthmus {c}": session.links.plan(case.elements, c).seconds + encoding_s(case.elements, c)
+        for c in codecs
+    }
 
 
 def join(job: Job, rank: int) -> Session:

@@ -21,7 +21,8 @@ class Timing:
     """An all-reduce: medians in seconds; CPU seconds of a rank for each GB of its float32 data.
 
     floor_s: what bytes, rate and delay allow (on loopback, what bare sockets took). planned_s: what
-    isthmus itself expected. isthmus_s is None where isthmus was left out.
+    isthmus itself expected of its links, with encoding's time, measured beside. isthmus_s is None
+    where isthmus was left out.
     """
 
     bench: str  # "exchange" or "wan"
