@@ -150,7 +150,7 @@ def measure(job: Job, case: Case, found: dict[str, Action]) -> ByLibrary:
     return samples
 
 
-def encoding_s(elements: int, codec: str) -> float:
+def encoding_s(elements: int, codec: str, lead_s: float) -> float:
     """What encoding takes, all ranks at a time: nothing is sent before it is done."""
     way = parse(codec)
     if way.up == "f32":
@@ -158,7 +158,7 @@ def encoding_s(elements: int, codec: str) -> float:
     x = np.ones(elements, np.float32)
     took = []
     for _ in range(ENCODINGS):
-        start = wait_together(0.01)
+        start = wait_together(lead_s)
         _core.encode(way.up, x, dither=(0, 0, 0, 0) if way.stochastic else None)
         last = torch.tensor([time.monotonic() - start], dtype=torch.float64)
         dist.all_reduce(last, dist.ReduceOp.MAX)
@@ -173,7 +173,8 @@ def planned_s(job: Job, case: Case, session: Session | None) -> dict[str, float]
         return {}
     codecs = [name.removeprefix("isthmus ") for name in job.libraries if name.startswith("isth")]
     return {
-        f"isthmus {c}": session.links.plan(case.elements, c).seconds + encoding_s(case.elements, c)
+        f"isthmus {c}": session.links.plan(case.elements, c).seconds
+        + encoding_s(case.elements, c, job.lead_s)
         for c in codecs
     }
 
