@@ -87,7 +87,7 @@ Status Engine::heed_census(int peer, ByteView payload) {
   reports_[static_cast<std::size_t>(peer)] = std::move(*report);
   progress_ = true;
   if (!membership_->abreast(peer)) return {};
-  // It keeps what comes for operations that it has begun no more, it uses it.
+  // What comes for operations that it has begun it now uses at once, and keeps nothing of it.
   for (auto& [number, by_peer] : ahead_by_operation_) {
     const Operation* operation = find(number);
     if (operation == nullptr || !operation->has_heard(peer)) continue;

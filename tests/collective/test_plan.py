@@ -7,6 +7,7 @@ import random
 from collections.abc import Sequence
 
 import pytest
+from climbing import assert_no_better
 from isthmus import _core
 from isthmus.links import Links, even_links
 
@@ -95,19 +96,7 @@ def test_no_other_shares_are_much_better(seed: int) -> None:
     net = links(rates, pair=pair)
     up, down = (float(_core.wire_size(name, N)) for name in ("int4", "int8"))
     plan = net.plan_segments(INT4, schedule="direct")
-    ours = bytes_seconds(net, plan.shares, up, down)
-    shares = list(plan.shares)
-    for _ in range(3000):  # a hill climber, from ours and from an even split
-        start = shares if draw.random() < 0.5 else [1 / world] * world
-        a, b = draw.sample(range(world), 2)
-        moved = draw.uniform(0, start[a])
-        other = list(start)
-        other[a] -= moved
-        other[b] += moved
-        theirs = bytes_seconds(net, other, up, down)
-        assert ours <= theirs * 1.06, "shares are kept even unless others save a twentieth"
-        if theirs < bytes_seconds(net, shares, up, down):
-            shares = other
+    assert_no_better(plan.shares, lambda s: bytes_seconds(net, s, up, down), draw, tries=3000)
 
 
 def test_links_that_differ_as_measurements_do_are_split_evenly() -> None:
