@@ -11,6 +11,7 @@
 #include "bind/module.hpp"
 #include "bind/segments.hpp"
 #include "bind/stats.hpp"
+#include "bind/work.hpp"
 
 namespace isthmus {
 namespace {
@@ -19,64 +20,15 @@ namespace py = pybind11;
 using py::literals::operator""_a;
 
 constexpr int max_codec_threads = 64;
-constexpr std::int64_t signal_check_ns = 100 * millisecond_ns;
 
 std::int64_t to_ns(double seconds) {
   return static_cast<std::int64_t>(seconds * 1e9);
 }
 
-// Waits without the GIL and lets signal handlers run in between. False: `seconds` are over.
-bool wait_for(const Work& work, std::optional<double> seconds) {
-  const SteadyClock clock;
-  constexpr double for_ever = 1e9;
-  const std::int64_t end =
-      seconds && *seconds < for_ever ? clock.now_ns() + to_ns(*seconds) : never_ns;
-  while (true) {
-    bool done = false;
-    {
-      const py::gil_scoped_release release;
-      done = work.wait(std::clamp<std::int64_t>(end - clock.now_ns(), 0, signal_check_ns));
-    }
-    if (done) return true;
-    if (PyErr_CheckSignals() != 0) throw py::error_already_set();
-    if (clock.now_ns() >= end) return false;
-  }
+bool has_twins(std::vector<std::uint16_t> ranks) {
+  std::ranges::sort(ranks);
+  return std::ranges::adjacent_find(ranks) != ranks.end();
 }
-
-class BoundSession;
-
-struct BoundWork {
-  std::shared_ptr<Work> work;
-  std::shared_ptr<Session> session;
-
-  void raise_status(const Status& status) const {
-    const auto& members = session->roster().members;
-    const auto peer = static_cast<std::size_t>(status.peer);
-    raise(status, status.peer >= 0 && peer < members.size() ? members[peer].site : "");
-  }
-  void wait(std::optional<double> timeout) const {
-    if (auto s = session->usable(); !s.ok()) raise(s);
-    if (!wait_for(*work, timeout))
-      raise(timed_out("operation #" + std::to_string(work->operation()) + " is not done after " +
-                      std::to_string(*timeout) + " s; it goes on"));
-    if (const Status& status = work->outcome().status; !status.ok()) raise_status(status);
-  }
-  bool finite() const { return work->done() && work->outcome().finite; }
-  std::pair<std::vector<float>, float> term_sum() const {
-    if (!work->done()) raise(refused("the operation is not done"));
-    return {work->outcome().term_sum.weights, work->outcome().term_sum.divisor};
-  }
-  std::vector<int> contributors() const {
-    return work->done() ? work->outcome().contributors : std::vector<int>{};
-  }
-  py::list gathered() const {
-    wait(std::nullopt);
-    py::list out;
-    for (const auto& bytes : work->outcome().gathered)
-      out.append(py::bytes(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
-    return out;
-  }
-};
 
 std::string title_of(const std::vector<Segment>& segments) {
   if (segments.size() == 1) return std::string(segments[0].up->name);
@@ -199,6 +151,31 @@ class BoundSession {
                     .output = {static_cast<std::byte*>(info.ptr), bytes_of(info)},
                     .algorithm = Algorithm::swap,
                     .root = round};
+    return submit(std::move(request), py::make_tuple(data));
+  }
+
+  // `data`: the root's or a taker's bytes; None: this site has no part in it.
+  BoundWork hand(const py::object& data, std::uint64_t bytes, int root,
+                 const std::vector<std::uint16_t>& takers) {
+    Request request{.collective = Collective::hand,
+                    .algorithm = Algorithm::hand,
+                    .order = takers,
+                    .root = root,
+                    .bytes = bytes};
+    const auto is_rank = [this](int rank) { return rank >= 0 && rank < world(); };
+    if (!is_rank(root) || !std::ranges::all_of(takers, is_rank) || has_twins(takers))
+      raise(refused("root and takers must be ranks of 0 to " + std::to_string(world() - 1) +
+                    ", each taker once"));
+    const bool takes = std::ranges::find(takers, rank()) != takers.end();
+    if (data.is_none() == (takes || rank() == root))
+      raise(refused("the root and the takers, and nobody else, bring memory"));
+    if (!data.is_none()) {
+      const py::buffer_info info = request_buffer(py::buffer(data), true, "data");
+      request.output = {static_cast<std::byte*>(info.ptr), bytes_of(info)};
+      if (request.output.size() != bytes)
+        raise(refused("data has " + std::to_string(request.output.size()) + " bytes, not " +
+                      std::to_string(bytes)));
+    }
     return submit(std::move(request), py::make_tuple(data));
   }
 
@@ -335,18 +312,6 @@ std::unique_ptr<BoundSession> open_session(std::string rendezvous, std::string s
                      .tcp = {.congestion = std::move(congestion)}});
 }
 
-void register_work(py::module_& m) {
-  py::class_<BoundWork>(m, "Work")
-      .def_property_readonly("operation", [](const BoundWork& w) { return w.work->operation(); })
-      .def_property_readonly("contributors", &BoundWork::contributors)
-      .def_property_readonly("finite", &BoundWork::finite)
-      .def_property_readonly("term_sum", &BoundWork::term_sum)
-      .def("done", [](const BoundWork& w) { return w.work->done(); })
-      .def("wait", &BoundWork::wait, "timeout"_a = py::none())
-      .def("gathered", &BoundWork::gathered)
-      .def("notify", [](const BoundWork& w) { w.session->announce_done(w.work); });
-}
-
 }  // namespace
 
 void register_session(py::module_& m) {
@@ -370,6 +335,7 @@ void register_session(py::module_& m) {
       .def("terms", &BoundSession::terms, "segments"_a, py::kw_only(), "schedule"_a)
       .def("broadcast", &BoundSession::broadcast, "data"_a, py::kw_only(), "root"_a)
       .def("swap", &BoundSession::swap, "data"_a, py::kw_only(), "round"_a)
+      .def("hand", &BoundSession::hand, "data"_a, py::kw_only(), "bytes"_a, "root"_a, "takers"_a)
       .def("all_gather", &BoundSession::all_gather, "data"_a)
       .def("next_completion", &BoundSession::next_completion)
       .def("set_paths", &BoundSession::set_paths, "paths"_a)

@@ -113,6 +113,9 @@ class Session:
         segments, of which the first codec counts."""
     def broadcast(self, data: Any, *, root: int) -> Work:
         """Every site's writable C-contiguous buffer becomes the root's bytes. Sizes must agree."""
+    def hand(self, data: Any, *, bytes: int, root: int, takers: Sequence[int]) -> Work:
+        """Every taker's writable C-contiguous buffer of so many bytes becomes the root's. At all
+        other sites `data` is None; they call it too, for their operations have the same order."""
     def swap(self, data: Any, *, round: int) -> Work:
         """Two sites at a time exchange the bytes of their buffers: each with each in W-1 rounds (W,
         if W is odd; then one keeps its own). Sizes must agree."""
@@ -155,6 +158,28 @@ class Paths:
         """How an all-reduce runs: schedule, shares (of 65536; empty: even), order (of a ring;
         empty: by rank), slice_elements, and the seconds that the network takes for it (None for one
         site)."""
+
+def boundary_word(*, step: int, epoch: int = 0, digest: int = 0) -> bytes:
+    """What a site says at the boundary before `step`: the epoch that it is ready for, and a number
+    of its state; 0: none."""
+
+def decide_boundary(words: Sequence[bytes]) -> tuple[str, int, list[int]]:
+    """By rank, b"" of who is lost: "go_on", "change_over" (to an epoch) or "differ" (ranks that
+    are at another step than most, or hold another state)."""
+
+def epoch_answer(
+    *,
+    has_state: bool,
+    step: int = 0,
+    epoch: int = 0,
+    members: Sequence[int] = (),
+    busy: int = 0,
+) -> bytes:
+    """What a site says first in a new epoch: the step that follows, in which epoch it did the last
+    one and with whom (by that epoch's ranks), and how busy it is, in thousandths."""
+
+def plan_hand_over(answers: Sequence[bytes]) -> tuple[int, list[int]]:
+    """By rank, b"" of who is lost: the donor, -1 if nobody has a state; and who takes its."""
 
 class Coordinator:
     """The roster's keeper, in a thread of its own. Never sees data."""

@@ -15,8 +15,9 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from isthmus.errors import Cancelled, IsthmusError, Refused
 from isthmus.hook.delay import Delay
 from isthmus.hook.lane import Lane
-from isthmus.hook.layout import Layout
+from isthmus.hook.layout import Contents, Layout
 from isthmus.hook.meter import Meter
+from isthmus.hook.regrouping import Regrouping, Submit
 from isthmus.hook.residuals import Residuals
 from isthmus.hook.shards import Shards
 from isthmus.hook.site import Site
@@ -77,6 +78,10 @@ class Hook:
             apart=delay > 0,
         )
         self._delay = Delay(layout, self._lane, self._meter, scaler) if delay else None
+        self._passed: list[tuple[int, ...]] = []  # parameters of each bucket of this pass so far
+        self._buckets: list[tuple[int, ...]] = []  # of the last pass
+        self._passes = 0
+        self._regrouping: Regrouping | None = None
         weakref.finalize(self, self._lane.close)
         dynamic = model.find_unused_parameters and not model.static_graph
         self._usage = Usage(layout.parameters) if dynamic else None
@@ -173,11 +178,7 @@ class Hook:
         names = {*mine, "site", "rank", "residuals", "pending"}
         if set(state) != names:
             raise Refused(f"not a hook's state: it has {sorted(state)}, expected {sorted(names)}")
-        for key in ("version", "codec", "layout", "delay"):
-            if state[key] != mine[key]:
-                raise Refused(
-                    f"the checkpoint's {key} is {state[key]!r}, this hook's is {mine[key]!r}"
-                )
+        self._check_same(state, "the checkpoint's")
         if (state["site"], state["rank"]) == (self._site.name, self._site.rank):
             self._residuals.load(state["residuals"])
         elif state["residuals"] and self._site.is_gateway:
@@ -191,6 +192,15 @@ class Hook:
             )
         if self._delay is not None:
             self._delay.load(state["pending"])
+        self._count_from(state)
+
+    def _check_same(self, state: dict[str, Any], whose: str) -> None:
+        mine = self._counts()
+        for key in ("version", "codec", "layout", "delay"):
+            if state[key] != mine[key]:
+                raise Refused(f"{whose} {key} is {state[key]!r}, this hook's is {mine[key]!r}")
+
+    def _count_from(self, state: dict[str, Any]) -> None:
         self._before = (
             int(state["steps"]) - self._meter.steps,
             int(state["buckets"]) - self._meter.buckets,
@@ -216,8 +226,8 @@ class Hook:
                 raise Refused(no_sparse)
             self.check_open()
             contents = self._layout.of_bucket(bucket.parameters())
-            way = self._lane.submit if self._delay is None else self._delay.take
-            future = way(buffer, contents, is_last=is_last)
+            future = self._way()(buffer, contents, is_last=is_last)
+            self._note(contents, is_last=is_last)
             if self._usage is not None:
                 self._usage.add(bucket)
                 if is_last:
@@ -228,6 +238,58 @@ class Hook:
             done: torch.futures.Future[torch.Tensor] = torch.futures.Future()
             done.set_result(buffer)
             return done
+
+    def _way(self) -> Submit:
+        if self._regrouping is not None:
+            return self._regrouping.take
+        return self._lane.submit if self._delay is None else self._delay.take
+
+    def _note(self, contents: Contents, *, is_last: bool) -> None:
+        if self._regrouping is None:
+            self._passed.append(contents.parameters)
+        if not is_last:
+            return
+        if self._regrouping is None:
+            self._buckets, self._passed = self._passed, []
+        self._regrouping = None
+        self._passes += 1
+
+    @property
+    def buckets_are_settled(self) -> bool:
+        """Whether DDP will make the buckets of the last backward pass again in the next: it builds
+        them anew after its first."""
+        return self._passes > 1
+
+    def rest(self) -> None:
+        """Between steps: wait until nothing of this rank is on its way. Raises what went wrong."""
+        self._settle()
+        self.check()
+
+    def sent(self) -> None:
+        """Between steps: wait until all that this rank handed over has begun to cross, so that what
+        comes next comes next at all sites."""
+        self._lane.wait_sent()
+
+    def shared_state(self) -> dict[str, Any]:
+        """What is the same at all sites, for one that has none of it. REQUIRES: rest()."""
+        return self._counts() | {
+            "pending": None if self._delay is None else self._delay.state(),
+            "layouts": [list(places) for places in self._buckets],
+        }
+
+    def take_over(self, state: dict[str, Any]) -> None:
+        """Go on where the others are, who gave this; Refused if their model or codec is another.
+
+        Residuals begin at zero. The first pass goes in the others' buckets, whatever DDP makes.
+        REQUIRES: rest()."""
+        self._check_same(state, "the other sites'")
+        self._residuals.load({})
+        if self._delay is not None:
+            self._delay.load(state["pending"])
+        self._count_from(state)
+        self._buckets = [tuple(places) for places in state["layouts"]]
+        way = self._lane.submit if self._delay is None else self._delay.take
+        self._regrouping = Regrouping(self._layout, self._buckets, way) if self._buckets else None
 
     def check_open(self) -> None:
         if isinstance(self._lane.failure, Cancelled):
