@@ -54,6 +54,7 @@ PYTHON_LAYER: Mapping[str, int] = {
     "doors": 3,
     "work": 2,
     "follower": 2,
+    "epochs": 2,
     "streams": 4,
     "seat": 5,
     "session": 6,

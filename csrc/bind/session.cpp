@@ -21,10 +21,6 @@ using py::literals::operator""_a;
 
 constexpr int max_codec_threads = 64;
 
-std::int64_t to_ns(double seconds) {
-  return static_cast<std::int64_t>(seconds * 1e9);
-}
-
 bool has_twins(std::vector<std::uint16_t> ranks) {
   std::ranges::sort(ranks);
   return std::ranges::adjacent_find(ranks) != ranks.end();
@@ -55,22 +51,55 @@ void check_floats(const py::buffer_info& out, std::uint64_t elements) {
 
 class BoundSession {
  public:
-  explicit BoundSession(SessionOptions options) {
-    auto opened = Session::open(std::move(options));
-    if (!opened.ok()) raise(opened.status());
-    session_ = std::move(*opened);
-    wait_for(*session_->joined(), std::nullopt);
-    const Status status = session_->joined()->outcome().status;
-    if (status.ok()) return;
-    const BoundWork joined{session_->joined(), session_};
-    close();
-    joined.raise_status(status);
+  // Waits until it has joined, unless it follows a call: then see joined().
+  explicit BoundSession(const SessionOptions& options) {
+    const SteadyClock clock;
+    const std::int64_t deadline_ns = clock.now_ns() + options.timeout_ns;
+    SessionOptions again = options;
+    while (true) {
+      auto opened = Session::open(again);
+      if (!opened.ok()) raise(opened.status());
+      session_ = std::move(*opened);
+      if (options.call.epoch != 0) return;
+      wait_for(*session_->joined(), std::nullopt);
+      const Status status = session_->joined()->outcome().status;
+      if (status.ok()) return;
+      // The call that a new site was to follow has failed, perhaps for another one: it waits again.
+      again.timeout_ns = deadline_ns - clock.now_ns();
+      if (!session_->was_called() || again.timeout_ns <= 0) fail_to_join();
+      close();
+    }
   }
   ~BoundSession() {
     if (session_ != nullptr && session_->usable().ok()) close();
   }
   BoundSession(const BoundSession&) = delete;
   BoundSession& operator=(const BoundSession&) = delete;
+
+  // Whether it has within `seconds`; raises why not.
+  bool joined(double seconds) {
+    if (auto s = session_->usable(); !s.ok()) raise(s);
+    if (!wait_for(*session_->joined(), seconds)) return false;
+    if (!session_->joined()->outcome().status.ok()) fail_to_join();
+    return true;
+  }
+  std::shared_ptr<Session> native() const { return session_; }
+
+  void attend(bool changed_over, std::uint32_t failed) const {
+    session_->attend(changed_over ? Standing::training : Standing::ready, failed);
+  }
+  py::object next_call(std::uint32_t after, double seconds) const {
+    std::optional<Call> call;
+    {
+      const py::gil_scoped_release release;
+      call = session_->wait_for_call(after, to_ns(seconds));
+    }
+    if (!call) return py::none();
+    return py::make_tuple(call->epoch, call->sites);
+  }
+  std::uint32_t epoch() const { return session_->epoch(); }
+  bool whole() const { return session_->whole(); }
+  bool stuck() const { return session_->stuck(); }
 
   int rank() const { return session_->rank(); }
   std::size_t world_size() const { return session_->roster().members.size(); }
@@ -250,6 +279,12 @@ class BoundSession {
   }
 
  private:
+  void fail_to_join() {
+    const Status status = session_->joined()->outcome().status;
+    const BoundWork joined{session_->joined(), session_};
+    close();
+    joined.raise_status(status);
+  }
   int world() const { return static_cast<int>(world_size()); }
   // One site alone has its own input as the only term, whatever the schedule.
   Choice choice_for(const std::string& name, const Format& format, bool terms) const {
@@ -277,7 +312,11 @@ std::unique_ptr<BoundSession> open_session(std::string rendezvous, std::string s
                                            std::string advertise, int streams, double timeout,
                                            double heartbeat, std::string congestion, bool relay,
                                            int codec_threads, const std::string& on_loss,
-                                           int min_sites, std::string favourite) {
+                                           int min_sites, std::string favourite,
+                                           std::uint32_t epoch, std::vector<std::string> called,
+                                           const BoundSession* predecessor) {
+  std::shared_ptr<Keeper> keeper;
+  if (predecessor != nullptr) keeper = predecessor->native()->keeper();
   if (sites < 1 || sites > max_sites)
     raise(refused("sites must be 1 to " + std::to_string(max_sites) + ", not " +
                   std::to_string(sites)));
@@ -298,7 +337,9 @@ std::unique_ptr<BoundSession> open_session(std::string rendezvous, std::string s
                      .run = std::move(run),
                      .site = std::move(site),
                      .sites = sites,
+                     .call = {.epoch = epoch, .sites = std::move(called)},
                      .serve = serve,
+                     .keeper = std::move(keeper),
                      .listen = std::move(listen),
                      .advertise = std::move(advertise),
                      .streams = streams,
@@ -324,7 +365,20 @@ void register_session(py::module_& m) {
       .def(py::init(&open_session), py::kw_only(), "rendezvous"_a, "site"_a, "sites"_a, "run"_a,
            "serve"_a, "listen"_a, "advertise"_a, "streams"_a, "timeout"_a, "heartbeat"_a,
            "congestion"_a, "relay"_a, "codec_threads"_a, "on_loss"_a = "raise", "min_sites"_a = 1,
-           "favourite"_a = "")
+           "favourite"_a = "", "epoch"_a = 0, "called"_a = std::vector<std::string>{},
+           "predecessor"_a = nullptr)
+      .def("joined", &BoundSession::joined, "timeout"_a)
+      .def("attend", &BoundSession::attend, py::kw_only(), "changed_over"_a, "failed"_a = 0)
+      .def("next_call", &BoundSession::next_call, py::kw_only(), "after"_a, "timeout"_a)
+      .def("stop_listening",
+           [](const BoundSession& s) {
+             const auto native = s.native();
+             const py::gil_scoped_release release;
+             native->stop_listening();
+           })
+      .def_property_readonly("epoch", &BoundSession::epoch)
+      .def_property_readonly("whole", &BoundSession::whole)
+      .def_property_readonly("stuck", &BoundSession::stuck)
       .def_property_readonly("rank", &BoundSession::rank)
       .def_property_readonly("world_size", &BoundSession::world_size)
       .def_property_readonly("generation", &BoundSession::generation)

@@ -7,20 +7,25 @@
 #include "bind/errors.hpp"
 
 namespace isthmus {
-namespace {
 
 namespace py = pybind11;
 using py::literals::operator""_a;
+
+namespace {
 
 constexpr std::int64_t signal_check_ns = 100 * millisecond_ns;
 
 }  // namespace
 
+std::int64_t to_ns(double seconds) {
+  return static_cast<std::int64_t>(seconds * 1e9);
+}
+
 bool wait_for(const Work& work, std::optional<double> seconds) {
   const SteadyClock clock;
   constexpr double for_ever = 1e9;
   const std::int64_t end =
-      seconds && *seconds < for_ever ? clock.now_ns() + static_cast<std::int64_t>(*seconds * 1e9) : never_ns;
+      seconds && *seconds < for_ever ? clock.now_ns() + to_ns(*seconds) : never_ns;
   while (true) {
     bool done = false;
     {
@@ -47,17 +52,9 @@ void BoundWork::wait(std::optional<double> timeout) const {
   if (const Status& status = work->outcome().status; !status.ok()) raise_status(status);
 }
 
-bool BoundWork::finite() const {
-  return work->done() && work->outcome().finite;
-}
-
 std::pair<std::vector<float>, float> BoundWork::term_sum() const {
   if (!work->done()) raise(refused("the operation is not done"));
   return {work->outcome().term_sum.weights, work->outcome().term_sum.divisor};
-}
-
-std::vector<int> BoundWork::contributors() const {
-  return work->done() ? work->outcome().contributors : std::vector<int>{};
 }
 
 py::list BoundWork::gathered() const {

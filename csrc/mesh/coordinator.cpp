@@ -3,8 +3,7 @@
 #include <algorithm>
 #include <array>
 
-#include "mesh/gathering.hpp"
-#include "mesh/messages.hpp"
+#include "mesh/coordinator_state.hpp"
 
 namespace isthmus {
 namespace {
@@ -18,25 +17,6 @@ constexpr std::size_t max_drained_bytes = 1 << 20;
 // Frames that are taken from one guest before the others have their turn.
 constexpr int frames_at_once = 16;
 
-enum class Phase {
-  stranger,  // has not sent a whole join
-  member,    // sits in the gathering of `run`
-  parting,   // has been refused; what it still sends is thrown away
-  gone,      // to be removed at the end of the step
-};
-
-struct Guest {
-  GuestId id = no_guest;
-  Channel channel;
-  Phase phase = Phase::stranger;
-  std::int64_t deadline_ns = never_ns;  // by when it must have done something
-  std::string run;
-  bool news = false;  // has not been told of the last change; waits until it has read what it was
-                      // told before
-  std::size_t drained = 0;
-  bool shut = false;
-};
-
 std::uint64_t split_mix(std::uint64_t& state) {
   std::uint64_t z = (state += 0x9e3779b97f4a7c15);
   z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
@@ -45,25 +25,6 @@ std::uint64_t split_mix(std::uint64_t& state) {
 }
 
 }  // namespace
-
-struct Coordinator::State {
-  std::unique_ptr<Listener> listener;
-  std::uint64_t random = 0;
-  GuestId last_guest = no_guest;
-  std::map<GuestId, Guest> guests;
-  std::map<std::string, Gathering> runs;
-
-  void accept(std::int64_t now_ns);
-  bool hear(Guest& guest, std::int64_t now_ns);
-  void take(Guest& guest, const Message& message, std::int64_t now_ns);
-  void join(Guest& guest, const Message& message, std::int64_t now_ns);
-  void refuse(Guest& guest, const std::string& text, std::int64_t now_ns);
-  void depart(Guest& guest);
-  void dissolve(Guest& reporter, const std::string& text, std::int64_t now_ns);
-  void spread(const Gathering& run);
-  void speak(Guest& guest);
-  void drain(Guest& guest);
-};
 
 void Coordinator::State::accept(std::int64_t now_ns) {
   auto strangers = static_cast<std::size_t>(std::ranges::count_if(
@@ -102,8 +63,15 @@ bool Coordinator::State::hear(Guest& guest, std::int64_t now_ns) {
 
 void Coordinator::State::take(Guest& guest, const Message& message, std::int64_t now_ns) {
   const Kind kind = message.header.kind;
-  if (guest.phase == Phase::stranger && kind == Kind::join) {
+  WaitingRoom* room = room_of(guest);
+  const bool may_join =
+      guest.phase == Phase::stranger || (room != nullptr && room->waits(guest.id));
+  const bool may_attend = guest.phase == Phase::stranger || guest.phase == Phase::member;
+  if (room != nullptr) mind_rivals(guest, now_ns);
+  if (may_join && kind == Kind::join) {
     join(guest, message, now_ns);
+  } else if (may_attend && kind == Kind::presence) {
+    attend(guest, message, now_ns);
   } else if (guest.phase == Phase::member && kind == Kind::heartbeat && message.payload.empty()) {
     guest.deadline_ns = now_ns + silence_limit_ns;
     // Whoever does not read gets no answers either, so that nothing piles up here.
@@ -121,27 +89,45 @@ void Coordinator::State::take(Guest& guest, const Message& message, std::int64_t
 void Coordinator::State::join(Guest& guest, const Message& message, std::int64_t now_ns) {
   auto request = decode_join(message.payload);
   if (!request.ok()) return refuse(guest, request.status().text, now_ns);
+  if (guest.phase == Phase::member && request->run != guest.run)
+    return refuse(guest, "a site waits for one run at a time", now_ns);
+  const auto room = rooms.find(request->run);
+  const bool is_open = room != rooms.end() && room->second.open();
+  if (request->call.epoch == 0 && is_open) return admit(guest, *request, now_ns);
+  if (is_open)
+    if (const auto objection = room->second.objection(*request); !objection.ok())
+      return refuse(guest, objection.text, now_ns);
+  seat(guest, *request, now_ns);
+}
+
+void Coordinator::State::seat(Guest& guest, const JoinRequest& request, std::int64_t now_ns) {
   const std::string from = guest.channel.stream().peer_address();
-  Gathering& run = runs.try_emplace(request->run, *request).first->second;
-  if (run.seat_of(*request) == nullptr)
-    if (const auto objection = run.objection(*request); !objection.ok())
+  const GatheringKey key{request.run, request.call.epoch};
+  Gathering& gathering = gatherings.try_emplace(key, request).first->second;
+  if (gathering.seat_of(request) == nullptr)
+    if (const auto objection = gathering.objection(request); !objection.ok())
       return refuse(guest, objection.text, now_ns);
 
-  const GuestId before = run.seat(*request, guest.id, from);
-  if (const auto it = guests.find(before); it != guests.end()) it->second.phase = Phase::gone;
+  const GuestId before = gathering.seat(request, guest.id, from);
+  if (const auto it = guests.find(before); it != guests.end()) {
+    depart(it->second);
+    it->second.phase = Phase::gone;
+  }
+  if (key.epoch != 0) rooms[key.run].follow(guest.id, request);
   guest.phase = Phase::member;
-  guest.run = request->run;
+  guest.run = key.run;
+  guest.epoch = key.epoch;
   guest.deadline_ns = now_ns + silence_limit_ns;
-  if (run.complete()) {
+  if (gathering.complete()) {
     guest.news = true;  // it has missed the roster
     return;
   }
-  if (run.full()) {
+  if (gathering.full()) {
     std::uint64_t number = split_mix(random);
     while (number == 0) number = split_mix(random);
-    run.complete_as(number);
+    gathering.complete_as(number);
   }
-  spread(run);
+  spread(gathering);
 }
 
 void Coordinator::State::refuse(Guest& guest, const std::string& text, std::int64_t now_ns) {
@@ -153,45 +139,61 @@ void Coordinator::State::refuse(Guest& guest, const std::string& text, std::int6
 
 void Coordinator::State::depart(Guest& guest) {
   if (guest.phase != Phase::member) return;
+  if (WaitingRoom* room = room_of(guest); room != nullptr) {
+    room->forget(guest.id);
+    tell_waiters(*room);
+  }
   guest.phase = Phase::gone;
-  const auto it = runs.find(guest.run);
-  if (it == runs.end()) return;
-  Gathering& run = it->second;
-  run.vacate(guest.id);
-  if (run.deserted())
-    runs.erase(it);
-  else if (!run.complete())
-    spread(run);
+  const auto it = gatherings.find(key_of(guest));
+  if (it == gatherings.end()) return;
+  Gathering& gathering = it->second;
+  gathering.vacate(guest.id);
+  if (gathering.deserted())
+    gatherings.erase(it);
+  else if (!gathering.complete())
+    spread(gathering);
 }
 
 // One site cannot go on with the roster: then nobody can.
 void Coordinator::State::dissolve(Guest& reporter, const std::string& text, std::int64_t now_ns) {
-  const auto it = runs.find(reporter.run);
+  const auto it = gatherings.find(key_of(reporter));
   std::vector<Seat> seats;
-  if (it != runs.end()) seats = it->second.seats();
-  if (it != runs.end()) runs.erase(it);
+  if (it != gatherings.end()) seats = it->second.seats();
+  if (it != gatherings.end()) gatherings.erase(it);
   for (const Seat& seat : seats) {
     const auto other = guests.find(seat.guest);
     if (other == guests.end() || seat.guest == reporter.id) continue;
     refuse(other->second, text, now_ns);
   }
+  depart(reporter);
   reporter.phase = Phase::gone;
 }
 
-void Coordinator::State::spread(const Gathering& run) {
-  for (const Seat& seat : run.seats())
+void Coordinator::State::spread(const Gathering& gathering) {
+  for (const Seat& seat : gathering.seats())
     if (const auto it = guests.find(seat.guest); it != guests.end()) it->second.news = true;
 }
 
 // Writes what waits, and news only after it: a guest that does not read holds one list, not all.
 void Coordinator::State::speak(Guest& guest) {
   if (guest.phase == Phase::gone) return;
-  const auto run = runs.find(guest.run);
-  if (guest.phase == Phase::member && guest.news && guest.channel.flushed() && run != runs.end()) {
-    const Header header{
-        .kind = Kind::roster, .run = run->second.number(), .generation = run->second.generation()};
-    guest.channel.send(header, encode_attendance(run->second.attendance()));
-    guest.news = false;
+  if (guest.phase == Phase::member && guest.channel.flushed()) {
+    const WaitingRoom* room = room_of(guest);
+    const auto gathering = gatherings.find(key_of(guest));
+    const bool waits = room != nullptr && room->waits(guest.id);
+    if (guest.summons) {
+      guest.channel.send({.kind = Kind::come}, encode_call(*guest.summons));
+      guest.summons.reset();
+    } else if (guest.news && waits) {
+      guest.channel.send({.kind = Kind::waiting}, encode_waiting(room->waiting()));
+      guest.news = false;
+    } else if (guest.news && gathering != gatherings.end()) {
+      const Header header{.kind = Kind::roster,
+                          .run = gathering->second.number(),
+                          .generation = gathering->second.generation()};
+      guest.channel.send(header, encode_attendance(gathering->second.attendance()));
+      guest.news = false;
+    }
   }
   if (!guest.channel.flush().ok()) {
     depart(guest);
@@ -239,6 +241,7 @@ std::int64_t Coordinator::step(std::int64_t now_ns) {
       guest.phase = Phase::gone;
     }
   }
+  for (auto& [run, room] : s.rooms) next_ns = std::min(next_ns, s.mind_room(room, now_ns, run));
   // Twice: a guest that is lost while it is spoken to is news for those before it.
   for (int round = 0; round < 2; ++round)
     for (auto& [id, guest] : s.guests) s.speak(guest);
@@ -247,6 +250,7 @@ std::int64_t Coordinator::step(std::int64_t now_ns) {
     next_ns = guest.phase == Phase::gone ? next_ns : std::min(next_ns, guest.deadline_ns);
     it = guest.phase == Phase::gone ? s.guests.erase(it) : std::next(it);
   }
+  std::erase_if(s.rooms, [](const auto& entry) { return entry.second.empty(); });
   return next_ns;
 }
 

@@ -1,7 +1,8 @@
 // Coordinator: keeps the rosters of runs, gives out generations, and never sees data.
 //
-// Soft state: a run is forgotten when its last site has left. Strangers are bounded in number,
-// bytes and time.
+// Soft state: a run is forgotten when its last site has left, and after a restart sites say again
+// what is to be known. Who joins a run that goes on waits until all can meet for the next epoch
+// (waiting_room.hpp). Strangers are bounded in number, bytes and time.
 #pragma once
 
 #include <map>

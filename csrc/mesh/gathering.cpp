@@ -35,6 +35,9 @@ Status Gathering::objection(const JoinRequest& request) const {
   if (request.codec_table != codec_table_)
     return refused(self + " has the codec table " + hex(request.codec_table) + ", but " + first +
                    " has " + hex(codec_table_) + ": install the same isthmus at every site");
+  if (request.call != call_)
+    return refused(self + " was called together with " + names_of(request.call.sites) + ", but " +
+                   first + " with " + names_of(call_.sites));
   for (const Seat& seat : seats_)
     if (seat.member.site == request.self.site)
       return refused(self + " already takes part in run " + quoted(id_) + " (from " + seat.from +

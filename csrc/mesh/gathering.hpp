@@ -26,7 +26,7 @@ class Gathering {
  public:
   // The first site decides what the others must agree on.
   explicit Gathering(const JoinRequest& first)
-      : id_(first.run), sites_(first.sites), codec_table_(first.codec_table) {}
+      : id_(first.run), sites_(first.sites), codec_table_(first.codec_table), call_(first.call) {}
 
   // Why this site may not take part, or ok.
   Status objection(const JoinRequest& request) const;
@@ -47,6 +47,7 @@ class Gathering {
 
   std::uint64_t number() const { return number_; }
   std::uint32_t generation() const { return complete() ? 1 : 0; }
+  std::uint64_t codec_table() const { return codec_table_; }
   const std::vector<Seat>& seats() const { return seats_; }
   Attendance attendance() const;
 
@@ -54,6 +55,7 @@ class Gathering {
   std::string id_;
   int sites_;
   std::uint64_t codec_table_;
+  Call call_;  // which all follow
   std::uint64_t number_ = 0;
   std::vector<Seat> seats_;  // in the order in which they came
 };

@@ -61,7 +61,9 @@ class Mesh {
   const std::vector<int>& ways() const { return ways_; }
   // What this site carries between others; step() goes on with it after close() too.
   const Relay& relay() const { return relay_; }
-  // No further guests; the port is free again.
+  // The port is free again. Streams that others would open to this site are not to be had any more.
+  void stop_listening() { listener_.reset(); }
+  // No further guests either.
   void close();
 
  private:

@@ -56,6 +56,48 @@ Member get_member(Reader& reader) {
   return member;
 }
 
+void put_names(Writer& writer, const std::vector<std::string>& names) {
+  writer.put(static_cast<std::uint16_t>(names.size()));
+  for (const std::string& name : names) writer.put(std::string_view(name));
+}
+
+std::vector<std::string> get_names(Reader& reader) {
+  const int count = reader.get<std::uint16_t>();
+  std::vector<std::string> names;
+  for (int i = 0; i < count && reader.ok(); ++i) names.push_back(reader.get_text());
+  return names;
+}
+
+Status check_names(const std::vector<std::string>& names) {
+  if (names.size() > static_cast<std::size_t>(max_sites))
+    return refused("a list of " + std::to_string(names.size()) + " sites: at most " +
+                   std::to_string(max_sites) + " take part");
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    if (auto s = check_name("site name", names[i], max_site_name); !s.ok()) return s;
+    if (i > 0 && names[i - 1] >= names[i])
+      return refused("a list of sites that is not sorted by name");
+  }
+  return {};
+}
+
+bool has(const std::vector<std::string>& names, const std::string& name) {
+  return std::ranges::binary_search(names, name);
+}
+
+Status check_call(const Call& call, const std::string& site) {
+  if (auto s = check_names(call.sites); !s.ok()) return s;
+  if (call.epoch == 0 && !call.sites.empty()) return refused("sites are called to no epoch");
+  if (call.epoch != 0 && !has(call.sites, site))
+    return refused("site \"" + site + "\" is not among those that are called to epoch " +
+                   std::to_string(call.epoch) + ": " + names_of(call.sites));
+  return {};
+}
+
+// What came from outside and is refused, as what it is: bytes that make no sense.
+Status senseless(std::string_view what, const Status& why) {
+  return wire_error("a " + std::string(what) + " with " + why.text);
+}
+
 }  // namespace
 
 Status check(const JoinRequest& request) {
@@ -63,7 +105,11 @@ Status check(const JoinRequest& request) {
   if (request.sites < 1 || request.sites > max_sites)
     return refused("sites=" + std::to_string(request.sites) + ": it must be 1 to " +
                    std::to_string(max_sites));
-  return check_member(request.self);
+  if (auto s = check_member(request.self); !s.ok()) return s;
+  if (request.call.epoch != 0 && request.sites != static_cast<int>(request.call.sites.size()))
+    return refused("sites=" + std::to_string(request.sites) + ", but " +
+                   std::to_string(request.call.sites.size()) + " are called");
+  return check_call(request.call, request.self.site);
 }
 
 std::vector<std::byte> encode_join(const JoinRequest& request) {
@@ -73,6 +119,8 @@ std::vector<std::byte> encode_join(const JoinRequest& request) {
   writer.put(request.codec_table);
   writer.put(request.ticket);
   put_member(writer, request.self);
+  writer.put(request.call.epoch);
+  put_names(writer, request.call.sites);
   return writer.take();
 }
 
@@ -85,6 +133,8 @@ Result<JoinRequest> decode_join(ByteView payload) {
   request.codec_table = reader.get<std::uint64_t>();
   request.ticket = reader.get<std::uint64_t>();
   request.self = get_member(reader);
+  request.call.epoch = reader.get<std::uint32_t>();
+  request.call.sites = get_names(reader);
   if (!reader.ended()) return wire_error("a join whose fields do not fit its length");
   if (auto s = check(request); !s.ok()) return s;
   return request;
@@ -119,6 +169,88 @@ Result<Attendance> decode_attendance(ByteView payload) {
   return attendance;
 }
 
+std::vector<std::byte> encode_presence(const Presence& presence) {
+  Writer writer;
+  writer.put(std::string_view(presence.run));
+  writer.put(std::string_view(presence.site));
+  writer.put(presence.epoch);
+  writer.put(static_cast<std::uint8_t>(presence.standing));
+  writer.put(presence.called);
+  writer.put(presence.failed);
+  writer.put(presence.codec_table);
+  put_names(writer, presence.roster);
+  writer.put(static_cast<std::uint16_t>(presence.min_sites));
+  writer.put(std::string_view(presence.favourite));
+  return writer.take();
+}
+
+Result<Presence> decode_presence(ByteView payload) {
+  Reader reader(payload);
+  Presence presence;
+  presence.run = reader.get_text();
+  presence.site = reader.get_text();
+  presence.epoch = reader.get<std::uint32_t>();
+  const auto standing = reader.get<std::uint8_t>();
+  presence.standing = static_cast<Standing>(standing);
+  presence.called = reader.get<std::uint32_t>();
+  presence.failed = reader.get<std::uint32_t>();
+  presence.codec_table = reader.get<std::uint64_t>();
+  presence.roster = get_names(reader);
+  presence.min_sites = reader.get<std::uint16_t>();
+  presence.favourite = reader.get_text();
+  if (!reader.ended()) return wire_error("a presence whose fields do not fit its length");
+  if (standing < 1 || standing > 3) return wire_error("a presence of no known standing");
+  if (auto s = check_name("run id", presence.run, max_run_id); !s.ok())
+    return senseless("presence", s);
+  if (auto s = check_names(presence.roster); !s.ok()) return senseless("presence", s);
+  if (!presence.favourite.empty())
+    if (auto s = check_name("favourite", presence.favourite, max_site_name); !s.ok())
+      return senseless("presence", s);
+  if (!has(presence.roster, presence.site))
+    return wire_error("a presence of a site that is not in its roster");
+  if (presence.min_sites < 1 || presence.min_sites > max_sites)
+    return wire_error("a presence of min_sites=" + std::to_string(presence.min_sites));
+  return presence;
+}
+
+std::vector<std::byte> encode_waiting(const Waiting& waiting) {
+  Writer writer;
+  writer.put(waiting.epoch);
+  put_names(writer, waiting.members);
+  put_names(writer, waiting.waiters);
+  return writer.take();
+}
+
+Result<Waiting> decode_waiting(ByteView payload) {
+  Reader reader(payload);
+  Waiting waiting;
+  waiting.epoch = reader.get<std::uint32_t>();
+  waiting.members = get_names(reader);
+  waiting.waiters = get_names(reader);
+  if (!reader.ended()) return wire_error("a word to who waits whose fields do not fit its length");
+  for (const auto* names : {&waiting.members, &waiting.waiters})
+    if (auto s = check_names(*names); !s.ok()) return senseless("word to who waits", s);
+  return waiting;
+}
+
+std::vector<std::byte> encode_call(const Call& call) {
+  Writer writer;
+  writer.put(call.epoch);
+  put_names(writer, call.sites);
+  return writer.take();
+}
+
+Result<Call> decode_call(ByteView payload) {
+  Reader reader(payload);
+  Call call;
+  call.epoch = reader.get<std::uint32_t>();
+  call.sites = get_names(reader);
+  if (!reader.ended()) return wire_error("a call whose fields do not fit its length");
+  if (call.epoch == 0) return wire_error("a call to no epoch");
+  if (auto s = check_names(call.sites); !s.ok()) return senseless("call", s);
+  return call;
+}
+
 std::vector<std::byte> encode_refusal(std::string_view text) {
   return Writer().put(std::string_view(printable(text))).take();
 }
@@ -128,6 +260,12 @@ Result<std::string> decode_refusal(ByteView payload) {
   const std::string text = reader.get_text();
   if (!reader.ended() || text.empty()) return wire_error("a refusal without a text");
   return printable(text);
+}
+
+std::string names_of(const std::vector<std::string>& sites) {
+  std::string names;
+  for (const std::string& site : sites) names += (names.empty() ? "" : ", ") + site;
+  return names;
 }
 
 std::string names_of(const std::vector<Member>& members) {

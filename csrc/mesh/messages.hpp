@@ -12,6 +12,7 @@
 #include "base/bytes.hpp"
 #include "base/clock.hpp"
 #include "base/status.hpp"
+#include "mesh/presence.hpp"
 #include "mesh/rendezvous.hpp"
 #include "mesh/roster.hpp"
 
@@ -21,7 +22,7 @@ inline constexpr std::size_t max_site_name = 64;
 inline constexpr std::size_t max_run_id = 128;
 inline constexpr std::size_t max_address = 255;
 inline constexpr std::size_t max_refusal = 2048;
-inline constexpr std::uint32_t max_join_bytes = 4 << 10;  // of anything that a site says
+inline constexpr std::uint32_t max_join_bytes = 8 << 10;  // of anything that a site says
 inline constexpr std::uint32_t max_roster_bytes = 64 << 10;
 
 // How often a site says that it is alive (the coordinator answers), and after how much silence the
@@ -47,10 +48,20 @@ struct Attendance {
 std::vector<std::byte> encode_attendance(const Attendance& attendance);
 Result<Attendance> decode_attendance(ByteView payload);
 
+// What is decoded has names within the limits, sorted, none twice; a presence's site is in its
+// roster. REQUIRES, of all three encodings: so has what is encoded.
+std::vector<std::byte> encode_presence(const Presence& presence);
+Result<Presence> decode_presence(ByteView payload);
+std::vector<std::byte> encode_waiting(const Waiting& waiting);
+Result<Waiting> decode_waiting(ByteView payload);
+std::vector<std::byte> encode_call(const Call& call);
+Result<Call> decode_call(ByteView payload);
+
 std::vector<std::byte> encode_refusal(std::string_view text);
 Result<std::string> decode_refusal(ByteView payload);
 
-// "aws, gcp"
+// "aws, gcp", of both
+std::string names_of(const std::vector<std::string>& sites);
 std::string names_of(const std::vector<Member>& members);
 
 }  // namespace isthmus

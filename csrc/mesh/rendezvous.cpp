@@ -10,6 +10,8 @@ namespace isthmus {
 namespace {
 
 constexpr std::int64_t retry_period_ns = 250 * millisecond_ns;
+// Of who takes part: a coordinator that starts again hears of everybody within a second or so.
+constexpr std::int64_t longest_retry_ns = second_ns;
 constexpr int frames_at_once = 64;
 
 std::string seconds(std::int64_t duration_ns) {
@@ -41,24 +43,43 @@ struct Rendezvous::State {
   bool answered = false;        // this connection has brought a frame
   bool mute = false;            // a connection stood, and nothing intelligible came
   std::optional<Attendance> so_far{};
+  std::optional<Waiting> waiting{};  // said last to a site that is to be called
 
+  std::optional<Presence> presence{};  // none: it takes part without saying so
+  bool presence_told = false;          // on this connection
+  std::optional<Call> call{};
+  std::int64_t retry_after_ns = retry_period_ns;
+
+  bool wants_connection(std::int64_t now_ns) const;
   void connect(std::int64_t now_ns);
   bool converse(std::int64_t now_ns);  // whether there may be more to hear at once
   bool hear(std::int64_t now_ns);
-  void take(const Message& message);
+  void take(const Message& message, std::int64_t now_ns);
   void take_roster(const Message& message);
+  void take_waiting(const Message& message);
+  void take_call(const Message& message);
+  void follow(const Call& called);
   void lose(const Status& why, std::int64_t now_ns);
   void fail(Status why);
-  Status lateness();
+  void end(Status why, std::int64_t now_ns);
+  Status lateness() const;
+  std::string lateness_of_call(const std::string& within) const;
   std::int64_t next_ns() const;
 };
 
+// A site that has the roster can do without, but for what it is to say of itself.
+bool Rendezvous::State::wants_connection(std::int64_t now_ns) const {
+  if (channel || leaving || now_ns < retry_ns) return false;
+  return roster ? presence.has_value() : now_ns < deadline_ns;
+}
+
 void Rendezvous::State::connect(std::int64_t now_ns) {
   answered = false;
+  presence_told = false;
   auto stream = network.connect(coordinator);
   if (!stream.ok()) return lose(stream.status(), now_ns);
   channel.emplace(std::move(*stream));
-  channel->send({.kind = Kind::join}, encode_join(request));
+  if (!presence) channel->send({.kind = Kind::join}, encode_join(request));
   greet_ns = now_ns + greeting_period_ns;
   silence_ns = now_ns + silence_limit_ns;
 }
@@ -70,6 +91,10 @@ bool Rendezvous::State::converse(std::int64_t now_ns) {
   if (now_ns >= silence_ns) {
     lose(peer_lost("it does not answer"), now_ns);
     return false;
+  }
+  if (presence && !presence_told && channel->flushed() && !leaving) {
+    channel->send({.kind = Kind::presence}, encode_presence(*presence));
+    presence_told = true;
   }
   if (now_ns >= greet_ns && channel->flushed() && !leaving) {
     channel->send({.kind = Kind::heartbeat});
@@ -84,7 +109,7 @@ bool Rendezvous::State::hear(std::int64_t now_ns) {
   auto message = channel->receive(max_roster_bytes);
   const Status& end = message.status();
   if (end.code == Code::refused) {  // another protocol version
-    fail(refused("the coordinator at " + coordinator + ": " + end.text));
+    this->end(refused("the coordinator at " + coordinator + ": " + end.text), now_ns);
   } else if (end.code == Code::wire_error && !roster) {
     fail(wire_error("what answers at " + coordinator + " is no isthmus coordinator (" + end.text +
                     "): check the address"));
@@ -94,19 +119,22 @@ bool Rendezvous::State::hear(std::int64_t now_ns) {
     silence_ns = now_ns + silence_limit_ns;
     answered = true;
     mute = false;
-    take(**message);
+    retry_after_ns = retry_period_ns;
+    take(**message, now_ns);
     return channel.has_value();
   }
   return false;
 }
 
-void Rendezvous::State::take(const Message& message) {
+void Rendezvous::State::take(const Message& message, std::int64_t now_ns) {
   const Kind kind = message.header.kind;
   if (kind == Kind::roster) return take_roster(message);
+  if (kind == Kind::waiting) return take_waiting(message);
+  if (kind == Kind::come) return take_call(message);
   if (kind == Kind::heartbeat) return;
   if (kind == Kind::refuse) {
     const auto text = decode_refusal(message.payload);
-    return fail(text.ok() ? refused(*text) : text.status());
+    return end(text.ok() ? refused(*text) : text.status(), now_ns);
   }
   if (!roster)
     fail(wire_error("what answers at " + coordinator + " is no isthmus coordinator (frame kind " +
@@ -120,10 +148,14 @@ void Rendezvous::State::take_roster(const Message& message) {
     return fail(
         wire_error("the coordinator at " + coordinator + " sent " + attendance.status().text));
   so_far = *attendance;
+  waiting.reset();
   if (message.header.generation == 0) return;
-  const bool whole = attendance->sites == request.sites &&
-                     static_cast<int>(attendance->members.size()) == request.sites &&
-                     std::ranges::count(attendance->members, request.self.site, &Member::site) == 1;
+  const bool whole =
+      attendance->sites == request.sites &&
+      static_cast<int>(attendance->members.size()) == request.sites &&
+      std::ranges::count(attendance->members, request.self.site, &Member::site) == 1 &&
+      (request.call.epoch == 0 ||
+       std::ranges::equal(attendance->members, request.call.sites, {}, &Member::site));
   if (!whole)
     return fail(wire_error("the coordinator at " + coordinator +
                            " sent a roster that does not fit: " + names_of(attendance->members)));
@@ -132,13 +164,43 @@ void Rendezvous::State::take_roster(const Message& message) {
                   .members = std::move(attendance->members)};
 }
 
+void Rendezvous::State::take_waiting(const Message& message) {
+  if (roster) return;
+  auto told = decode_waiting(message.payload);
+  if (!told.ok())
+    return fail(wire_error("the coordinator at " + coordinator + " sent " + told.status().text));
+  waiting = std::move(*told);
+  so_far.reset();
+}
+
+void Rendezvous::State::take_call(const Message& message) {
+  const auto called = decode_call(message.payload);
+  // Of what makes no sense nothing comes; who calls again will be heard then.
+  if (!called.ok() || !std::ranges::binary_search(called->sites, request.self.site)) return;
+  if (!roster && waiting) return follow(*called);
+  if (!presence || called->epoch <= std::max(presence->epoch, presence->called)) return;
+  call = *called;
+  presence->called = called->epoch;
+  presence_told = false;
+}
+
+void Rendezvous::State::follow(const Call& called) {
+  request.call = called;
+  request.sites = static_cast<int>(called.sites.size());
+  waiting.reset();
+  channel->send({.kind = Kind::join}, encode_join(request));
+}
+
 void Rendezvous::State::lose(const Status& why, std::int64_t now_ns) {
   // A dead coordinator ends a connection between frames, or before it stood; what talks otherwise
   // is mute.
   mute = channel && !answered && channel->bytes_sent() > 0;
   last_error = why.text;
   channel.reset();
-  retry_ns = roster || leaving ? never_ns : now_ns + retry_period_ns;
+  waiting.reset();
+  const bool again = !leaving && (!roster || presence);
+  retry_ns = again ? now_ns + retry_after_ns : never_ns;
+  if (presence) retry_after_ns = std::min(2 * retry_after_ns, longest_retry_ns);
 }
 
 void Rendezvous::State::fail(Status why) {
@@ -146,9 +208,25 @@ void Rendezvous::State::fail(Status why) {
   channel.reset();
 }
 
-Status Rendezvous::State::lateness() {
+// A coordinator that does not want this site: who takes part already can do without.
+void Rendezvous::State::end(Status why, std::int64_t now_ns) {
+  if (!presence) return fail(std::move(why));
+  retry_after_ns = longest_retry_ns;
+  lose(why, now_ns);
+}
+
+std::string Rendezvous::State::lateness_of_call(const std::string& within) const {
+  return "site \"" + request.self.site + "\" waits to take part in run \"" + request.run +
+         "\", and was not called" + within + ": of the sites that take part, " +
+         (waiting->members.empty() ? "none" : names_of(waiting->members)) +
+         " have told the coordinator at " + coordinator +
+         " so; check that all of them run isthmus.Run and can reach it";
+}
+
+Status Rendezvous::State::lateness() const {
   const std::string within = " within " + seconds(deadline_ns - began_ns);
   const std::string why = last_error.empty() ? "" : " (last error: " + last_error + ")";
+  if (waiting && channel) return timed_out(lateness_of_call(within));
   if (so_far && answered && channel) {
     const std::size_t came = so_far->members.size();
     const std::size_t missing = static_cast<std::size_t>(request.sites) - came;
@@ -174,6 +252,7 @@ std::int64_t Rendezvous::State::next_ns() const {
   const std::int64_t late_ns = roster || leaving ? never_ns : deadline_ns;
   if (!channel) return std::min(retry_ns, late_ns);
   const bool greets = channel->flushed() && !leaving;
+  if (greets && presence && !presence_told) return 0;
   return std::min({late_ns, silence_ns, greets ? greet_ns : never_ns});
 }
 
@@ -192,8 +271,7 @@ std::int64_t Rendezvous::step(std::int64_t now_ns) {
   State& s = *state_;
   if (!s.status.ok()) return never_ns;
   if (s.began_ns < 0) s.began_ns = now_ns;
-  if (!s.channel && !s.roster && !s.leaving && now_ns >= s.retry_ns && now_ns < s.deadline_ns)
-    s.connect(now_ns);
+  if (s.wants_connection(now_ns)) s.connect(now_ns);
   const bool more = s.channel && s.converse(now_ns);
   if (s.status.ok() && !s.roster && !s.leaving && now_ns >= s.deadline_ns) s.fail(s.lateness());
   if (!s.status.ok()) return never_ns;
@@ -210,6 +288,26 @@ const Roster* Rendezvous::roster() const {
 
 bool Rendezvous::connected() const {
   return state_->channel && state_->answered;
+}
+
+std::uint32_t Rendezvous::epoch() const {
+  return state_->request.call.epoch;
+}
+
+void Rendezvous::attend(Presence presence) {
+  State& s = *state_;
+  // A call whose time is over while this one stood already is no failure of this site.
+  s.status = {};
+  const bool first = !s.presence;
+  presence.called = first ? 0 : s.presence->called;
+  if (s.presence == presence) return;
+  s.presence = std::move(presence);
+  s.presence_told = false;
+  if (first && !s.channel) s.retry_ns = 0;
+}
+
+const Call* Rendezvous::call() const {
+  return state_->call ? &*state_->call : nullptr;
 }
 
 void Rendezvous::report(const Status& why) {

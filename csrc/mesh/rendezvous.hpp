@@ -1,12 +1,15 @@
 // Rendezvous: a site's conversation with the coordinator, from "I am here" to the roster, and until
 // it leaves.
 //
-// Moved on by step(); blocks never. Messages and their limits: net/wire.md.
+// A site that joins a run which goes on waits, is called, and follows; one that takes part says so
+// as long as it does, to every coordinator that listens at the address, and hears calls. Moved on
+// by step(); blocks never. Messages and their limits: mesh/wire.md.
 #pragma once
 
 #include <memory>
 #include <optional>
 
+#include "mesh/presence.hpp"
 #include "mesh/roster.hpp"
 #include "net/channel.hpp"
 
@@ -20,6 +23,7 @@ struct JoinRequest {
   // Random, made once by each joining process: lets it take its seat again after its connection
   // broke, where another process of the same name is refused. 0: none.
   std::uint64_t ticket = 0;
+  Call call{};  // that it follows; none: it is new to the run
 };
 
 class Rendezvous {
@@ -39,6 +43,16 @@ class Rendezvous {
   const Status& status() const;
   const Roster* roster() const;  // nullptr: not yet
   bool connected() const;
+  // The epoch of the roster: of the call that was followed, be it the request's or one that was
+  // waited for.
+  std::uint32_t epoch() const;
+
+  // From now on this is what the site says of itself, on this connection and on later ones; a lost
+  // one is made again for it. REQUIRES: roster() is there, and the presence is in that epoch.
+  // `called` is filled in here.
+  void attend(Presence presence);
+  // The last call to another epoch that came since attend(); nullptr: none.
+  const Call* call() const;
 
   // Tells the coordinator, and through it all other sites, that this site cannot go on with the
   // roster

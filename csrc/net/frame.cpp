@@ -34,6 +34,9 @@ bool known(Kind kind) {
     case Kind::roster:
     case Kind::refuse:
     case Kind::leave:
+    case Kind::presence:
+    case Kind::waiting:
+    case Kind::come:
       return true;
   }
   return false;

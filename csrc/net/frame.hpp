@@ -31,10 +31,13 @@ enum class Kind : std::uint8_t {
   offer = 9,      // "this connection leads to me: for the site that cannot reach me"
   census = 10,    // which sites go on, and what this one has finished
   // Between a site and the coordinator.
-  join = 16,    // site: I am here
-  roster = 17,  // coordinator: everybody is here
-  refuse = 18,  // coordinator, relay: no, and why; site: I could not reach a peer, and why
-  leave = 19,   // site: leaving in peace
+  join = 16,      // site: I am here
+  roster = 17,    // coordinator: everybody is here
+  refuse = 18,    // coordinator, relay: no, and why; site: I could not reach a peer, and why
+  leave = 19,     // site: leaving in peace
+  presence = 20,  // site that takes part: in which roster of which epoch
+  waiting = 21,   // coordinator: the run goes on without you; you will be called
+  come = 22,      // coordinator: these sites meet for the next epoch
 };
 
 struct Header {

@@ -301,6 +301,7 @@ void Engine::fail(const Status& status, bool tell_others) {
     if (tell_others && status.code != Code::cancelled) link->control(Kind::abort, 0, payload);
   }
   progress_ = true;
+  if (standing_) rendezvous_.leave();
   for (auto& [number, operation] : operations_) operation->fail(failed_);
   if (!joined_->done()) joined_->finish({.status = failed_});
 }

@@ -85,6 +85,18 @@ class Engine final : public Actor, private Traffic {
   void set_streams(int peer, int count, std::int64_t now_ns);
   bool closed() const { return phase_ == Phase::closed; }
 
+  // The coordinator is told from now on that this site takes part, and in which roster, so that
+  // others can join; that joining the epochs up to `failed` came to nothing; and calls are heard.
+  // REQUIRES: joined well.
+  void attend(Standing standing, std::uint32_t failed);
+  const Call* call() const { return rendezvous_.call(); }
+  std::uint32_t epoch() const { return rendezvous_.epoch(); }
+  // Nobody is lost, and nothing has failed. REQUIRES: joined well.
+  bool whole() const;
+  // The port is free for another session of this process; streams that others would open are done
+  // without from now on.
+  void stop_listening() { mesh_.stop_listening(); }
+
   const Roster* roster() const { return rendezvous_.roster(); }
   int rank() const { return rank_; }
   const Status& failure() const { return failed_; }  // ok: it has not failed
@@ -144,6 +156,7 @@ class Engine final : public Actor, private Traffic {
   void deliver_early();
   Result<ByteSpan> place_apart(int peer, const Header& header);
   bool needed_by_nobody() const;
+  void tell_presence();
   void refuse_operation(Operation& operation, const Status& why);
   void fail(const Status& status, bool tell_others);
 
@@ -159,6 +172,8 @@ class Engine final : public Actor, private Traffic {
   std::optional<Membership> membership_;  // none: a lost site is the end
   std::vector<Report> reports_;           // by rank: what they, and this site, said last
   Status last_loss_;
+  std::optional<Standing> standing_;  // none: the coordinator is not told
+  std::uint32_t failed_epoch_ = 0;
   bool stopped_ = false;   // operations wait for the next roster
   bool departed_ = false;  // this site takes no part in further rosters
   std::int64_t now_ns_;

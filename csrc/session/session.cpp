@@ -3,6 +3,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
+#include <functional>
 #include <future>
 #include <random>
 
@@ -16,18 +18,17 @@ std::uint64_t random_seed() {
   return std::uint64_t{device()} << 32 | device();
 }
 
-// Ends the reactor's thread once the engine has said its goodbyes.
-class Closer final : public Actor {
+// Looks at the engine after each of its steps.
+class Observer final : public Actor {
  public:
-  Closer(const Engine& engine, Reactor& reactor) : engine_(engine), reactor_(reactor) {}
+  explicit Observer(std::function<void()> look) : look_(std::move(look)) {}
   std::int64_t step(std::int64_t) override {
-    if (engine_.closed()) reactor_.stop();
+    look_();
     return never_ns;
   }
 
  private:
-  const Engine& engine_;
-  Reactor& reactor_;
+  const std::function<void()> look_;
 };
 
 }  // namespace
@@ -47,13 +48,13 @@ Status Session::start() {
   tcp.user_timeout_ns = options_.heartbeat_timeout_ns;
   network_ = std::make_unique<TcpNetwork>(*reactor_, std::move(tcp));
   std::string coordinator = options_.rendezvous;
-  if (options_.serve) {
-    auto listener = network_->listen(coordinator);
-    if (!listener.ok()) return listener.status();
-    coordinator = (*listener)->address();
-    coordinator_ = std::make_unique<Coordinator>(std::move(*listener), random_seed());
-    reactor_->add(coordinator_.get());
+  keeper_ = options_.keeper;
+  if (options_.serve && keeper_ == nullptr) {
+    auto keeper = Keeper::open(coordinator);
+    if (!keeper.ok()) return keeper.status();
+    keeper_ = std::move(*keeper);
   }
+  if (keeper_ != nullptr) coordinator = keeper_->address();
   std::unique_ptr<Listener> listener;
   Member self{.site = options_.site, .address = "", .streams = options_.streams};
   if (!options_.listen.empty()) {
@@ -70,7 +71,8 @@ Status Session::start() {
                  .sites = options_.sites,
                  .self = self,
                  .codec_table = codecs::table_hash(),
-                 .ticket = random_seed()};
+                 .ticket = random_seed(),
+                 .call = options_.call};
   engine.timeout_ns = options_.timeout_ns;
   engine.heartbeat_timeout_ns = options_.heartbeat_timeout_ns;
   engine.relays = options_.relays;
@@ -87,14 +89,15 @@ Status Session::start() {
   joined->when_done([this, work = joined.get()] {
     if (const Roster* roster = engine_->roster()) roster_ = *roster;
     rank_ = engine_->rank();
+    epoch_ = engine_->epoch();
     if (work->outcome().status.ok()) relayed_ = relayed_pairs(work->outcome().gathered);
     joined_->finish(work->outcome());
   });
   engine_ = std::make_unique<Engine>(*network_, std::move(listener), std::move(engine),
                                      std::move(joined), clock_.now_ns());
-  closer_ = std::make_unique<Closer>(*engine_, *reactor_);
+  observer_ = std::make_unique<Observer>([this] { observe(); });
   reactor_->add(engine_.get());
-  reactor_->add(closer_.get());
+  reactor_->add(observer_.get());
   thread_ = std::thread([this] { run(); });
   return {};
 }
@@ -123,9 +126,50 @@ void Session::run() {
     last_stats_ = engine_->stats();
     closed_ = true;
     completed_.notify_all();
+    called_.notify_all();
   }
   // From here on nobody posts; what was posted before still gets its answer.
   reactor_->run_posted();
+}
+
+// What callers of any thread may want to know, and the end of the thread once goodbyes are said.
+void Session::observe() {
+  if (engine_->epoch() > 0) was_called_ = true;
+  if (joined_->done() && joined_->outcome().status.ok()) whole_ = engine_->whole();
+  if (const Call* call = engine_->call(); call != nullptr) {
+    const std::lock_guard lock(mutex_);
+    if (!call_ || call_->epoch < call->epoch) {
+      call_ = *call;
+      called_.notify_all();
+    }
+  }
+  if (engine_->closed()) reactor_->stop();
+}
+
+void Session::attend(Standing standing, std::uint32_t failed) {
+  const std::lock_guard lock(mutex_);
+  if (!closed_) reactor_->post([this, standing, failed] { engine_->attend(standing, failed); });
+}
+
+std::optional<Call> Session::wait_for_call(std::uint32_t after, std::int64_t timeout_ns) {
+  std::unique_lock lock(mutex_);
+  const auto called = [&] { return call_ && call_->epoch > after; };
+  called_.wait_for(lock, std::chrono::nanoseconds(timeout_ns), [&] { return closed_ || called(); });
+  if (closed_ || !called()) return std::nullopt;
+  return call_;
+}
+
+void Session::stop_listening() {
+  std::promise<void> stopped;
+  {
+    const std::lock_guard lock(mutex_);
+    if (closed_) return;
+    reactor_->post([&] {
+      engine_->stop_listening();
+      stopped.set_value();
+    });
+  }
+  stopped.get_future().wait();
 }
 
 Status Session::usable() const {
@@ -228,10 +272,10 @@ void Session::close() {
   const std::lock_guard lock(closing_);
   if (!thread_.joinable()) return;
   thread_.join();
-  closer_.reset();
+  observer_.reset();
   engine_.reset();
   workers_.reset();
-  coordinator_.reset();
+  keeper_.reset();
   network_.reset();
   reactor_.reset();
 }
@@ -244,10 +288,9 @@ Session::~Session() {
   // A forked child: the threads are not here and the sockets are the parent's. Forget them,
   // untouched.
   if (thread_.joinable()) thread_.detach();
-  (void)closer_.release();
+  (void)observer_.release();
   (void)engine_.release();
   (void)workers_.release();
-  (void)coordinator_.release();
   (void)network_.release();
   (void)reactor_.release();
 }

@@ -6,13 +6,15 @@
 
 #include <sys/types.h>
 
+#include <atomic>
 #include <deque>
 #include <memory>
+#include <optional>
 #include <thread>
 
-#include "mesh/coordinator.hpp"
 #include "net/tcp.hpp"
 #include "session/engine.hpp"
+#include "session/keeper.hpp"
 #include "session/worker_pool.hpp"
 
 namespace isthmus {
@@ -22,8 +24,10 @@ struct SessionOptions {
   std::string run;
   std::string site;
   int sites = 0;
+  Call call{};         // that this session follows; none: it is the run's first, or new to it
   bool serve = false;  // run the coordinator in this session, at `rendezvous`
-  std::string listen;  // "host:port", port 0: any; empty: do not listen, only dial
+  std::shared_ptr<Keeper> keeper{};  // that ran in the session before: it goes on in this one
+  std::string listen;                // "host:port", port 0: any; empty: do not listen, only dial
   std::string
       advertise;    // "host:port" for the peers; empty: found out; port 0: the one listened at
   int streams = 0;  // data streams a link; 0: by the number of sites
@@ -67,6 +71,20 @@ class Session {
   // The data streams of the link to a peer, from soon on; both ends should be told the same.
   void set_streams(int peer, int count);
 
+  // As of Engine: the coordinator hears from now on what this site is doing. REQUIRES, of these:
+  // joined well.
+  void attend(Standing standing, std::uint32_t failed);
+  // A call to an epoch above `after`, or none once closed or after `timeout_ns`.
+  std::optional<Call> wait_for_call(std::uint32_t after, std::int64_t timeout_ns);
+  std::uint32_t epoch() const { return epoch_; }
+  bool whole() const { return whole_.load(); }  // nobody is lost, and nothing has failed
+  bool stuck() const { return stuck_.load(); }
+  // Of a site that was called but could not follow: others may be called with it again.
+  bool was_called() const { return was_called_.load(); }
+  // Returns once the port is free for another session of this process.
+  void stop_listening();
+  const std::shared_ptr<Keeper>& keeper() const { return keeper_; }
+
   EngineStats stats();
   // REQUIRES: joined well. See Engine::abort.
   void abort(Status why);
@@ -80,6 +98,7 @@ class Session {
   Result<std::string> advertised(const std::string& listening_at) const;
   void run();
   void complete(std::shared_ptr<Work> work);
+  void observe();
 
   SessionOptions options_;
   const pid_t owner_;
@@ -87,16 +106,18 @@ class Session {
   // In a forked child these are left as they are: closing them would disturb the parent.
   std::unique_ptr<Reactor> reactor_;
   std::unique_ptr<TcpNetwork> network_;
-  std::unique_ptr<Coordinator> coordinator_;
+  std::shared_ptr<Keeper> keeper_;       // null: the coordinator is elsewhere
   std::unique_ptr<WorkerPool> workers_;  // null: none
   std::unique_ptr<Engine> engine_;
-  std::unique_ptr<Actor> closer_;
+  std::unique_ptr<Actor> observer_;
   std::thread thread_;
   std::mutex closing_;
   std::shared_ptr<Work> joined_;
   Roster roster_;  // written before joined_ is finished
   int rank_ = -1;
   std::vector<Relayed> relayed_;
+  std::uint32_t epoch_ = 0;
+  std::atomic<bool> whole_{true}, stuck_{false}, was_called_{false};
 
   mutable std::mutex mutex_;
   std::condition_variable completed_;
@@ -106,6 +127,8 @@ class Session {
   std::shared_ptr<const Paths> paths_;
   bool closed_ = false;
   std::optional<EngineStats> last_stats_;
+  std::condition_variable called_;
+  std::optional<Call> call_;
 };
 
 }  // namespace isthmus

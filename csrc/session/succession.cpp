@@ -109,6 +109,7 @@ void Engine::go_on(std::int64_t now_ns) {
   early_->forget_before(generation_);
   ahead_by_operation_.clear();
   std::ranges::fill(ahead_bytes_, 0);
+  tell_presence();
   const auto given = services(roster, reports_);
   for (auto& [number, operation] : operations_) {
     if (const auto service = given.find(number); service != given.end()) {
@@ -120,6 +121,40 @@ void Engine::go_on(std::int64_t now_ns) {
     if (operation->failed()) ledger_.failed(number);
   }
   deliver_early();
+}
+
+bool Engine::whole() const {
+  const auto gone = [this](std::size_t peer) {
+    const auto& link = links_[peer];
+    return static_cast<int>(peer) != rank_ && (link == nullptr || link->ended());
+  };
+  for (std::size_t peer = 0; peer < links_.size(); ++peer)
+    if (gone(peer)) return false;
+  return failed_.ok() && phase_ == Phase::running;
+}
+
+void Engine::attend(Standing standing, std::uint32_t failed) {
+  if (phase_ != Phase::running || !failed_.ok()) return;
+  standing_ = standing;
+  failed_epoch_ = std::max(failed_epoch_, failed);
+  tell_presence();
+}
+
+void Engine::tell_presence() {
+  if (!standing_) return;
+  Presence presence{.run = options_.join.run,
+                    .site = options_.join.self.site,
+                    .epoch = epoch(),
+                    .standing = *standing_,
+                    .failed = failed_epoch_,
+                    .codec_table = options_.join.codec_table,
+                    .roster = {},
+                    .min_sites = options_.min_sites,
+                    .favourite = options_.favourite};
+  const SiteSet roster = membership_ ? membership_->roster() : members();
+  for (const int rank : roster.ranks())
+    presence.roster.push_back(sites_[static_cast<std::size_t>(rank)]);
+  rendezvous_.attend(std::move(presence));
 }
 
 void Engine::share_result(Operation& operation, const Service& service) {

@@ -76,7 +76,29 @@ class Session:
         on_loss: str = "raise",
         min_sites: int = 1,
         favourite: str = "",
+        epoch: int = 0,
+        called: Sequence[str] = (),
+        predecessor: Session | None = None,
     ) -> None: ...
+    def joined(self, timeout: float) -> bool:
+        """Of a session that follows a call (`epoch`, `called`): its constructor does not wait.
+        Raises why it could not join. Before it is True nothing else may be asked."""
+    @property
+    def epoch(self) -> int:
+        """In which it has joined; above 0 also where a new site was called while it waited."""
+    def attend(self, *, changed_over: bool, failed: int = 0) -> None:
+        """Tell the coordinator from now on that this site takes part; without that it is not
+        called. failed: the epoch that it was called to and does not join."""
+    def next_call(self, *, after: int, timeout: float) -> tuple[int, list[str]] | None:
+        """Blocks (without the GIL) for a call to an epoch above `after`: its number and sites."""
+    @property
+    def whole(self) -> bool:
+        """No site is lost, and it has not failed."""
+    @property
+    def stuck(self) -> bool:
+        """Too few sites are left to go on, and it waits for the next epoch."""
+    def stop_listening(self) -> None:
+        """The port is free when it returns. Streams that others would open are done without."""
     @property
     def rank(self) -> int: ...
     @property

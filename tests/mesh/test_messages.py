@@ -7,13 +7,15 @@ from isthmus import _core
 
 # The example in wire.md.
 EXAMPLE = bytes.fromhex(
-    "0100 72 0100 0200000000000000 0000000000000000 0100 61 0000 0000".replace(" ", "")
+    "0100 72 0100 0200000000000000 0000000000000000 0100 61 0000 0000 00000000 0000".replace(
+        " ", ""
+    )
 )
 ROSTER = bytes.fromhex("0300 0200 0100 61 0000 0100 0100 62 0300 683a31 0000".replace(" ", ""))
 
 
 def test_the_documented_join_is_one() -> None:
-    assert len(EXAMPLE) == 28
+    assert len(EXAMPLE) == 34
     assert _core.mesh_payload_decodes(kind="join", payload=EXAMPLE) is True
 
 

@@ -46,7 +46,7 @@ def number(value: int, size: int) -> bytes:
 
 def join_payload(run_id: str = "run", sites: int = 2, name: str = "aws") -> bytes:
     fields = text16(run_id) + number(sites, 2) + number(1, 8) + number(0, 8)
-    return fields + text16(name) + text16("") + number(0, 2)
+    return fields + text16(name) + text16("") + number(0, 2) + number(0, 4) + number(0, 2)
 
 
 def names_in(outcome: Outcome) -> list[str]:
