@@ -1,9 +1,10 @@
 // What sites say at a step's boundary, and what follows from it, for Python: bytes in and out.
+#include "session/boundary.hpp"
+
 #include <pybind11/stl.h>
 
 #include "bind/errors.hpp"
 #include "bind/module.hpp"
-#include "session/boundary.hpp"
 
 namespace isthmus {
 namespace {
@@ -58,14 +59,11 @@ void register_boundary(py::module_& m) {
          std::uint32_t busy) {
         SiteSet set;
         for (const int rank : members) set = set | SiteSet::of(rank & (max_sites - 1));
-        return to_bytes(to_payload(Answer{.has_state = has_state,
-                                          .step = step,
-                                          .epoch = epoch,
-                                          .members = set,
-                                          .busy = busy}));
+        return to_bytes(to_payload(Answer{
+            .has_state = has_state, .step = step, .epoch = epoch, .members = set, .busy = busy}));
       },
-      py::kw_only(), "has_state"_a, "step"_a = 0, "epoch"_a = 0,
-      "members"_a = std::vector<int>{}, "busy"_a = 0);
+      py::kw_only(), "has_state"_a, "step"_a = 0, "epoch"_a = 0, "members"_a = std::vector<int>{},
+      "busy"_a = 0);
   m.def("plan_hand_over", &hand_over, "answers"_a);
 }
 

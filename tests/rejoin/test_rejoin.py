@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,9 +23,11 @@ class Rank:
     def __init__(self, options: dict[str, Any]) -> None:
         self.lines: list[Line] = []
         self._news = threading.Condition()
+        self._errors = tempfile.TemporaryFile()
         self.process = subprocess.Popen(
             [sys.executable, str(PROGRAM), json.dumps(options)],
             stdout=subprocess.PIPE,
+            stderr=self._errors,
             text=True,
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -45,9 +48,13 @@ class Rank:
             assert reached, f"step {step} was not reached: {self.lines[-1:]}"
 
     def end(self) -> list[Line]:
-        assert self.process.wait(timeout=90) == 0
+        assert self.process.wait(timeout=90) == 0, self.errors()
         self._reader.join()
         return self.lines
+
+    def errors(self) -> str:
+        self._errors.seek(0)
+        return self._errors.read().decode()
 
     def kill(self) -> None:
         self.process.kill()
@@ -149,5 +156,39 @@ def test_a_new_site_comes_in(rendezvous: str, tmp_path: Path) -> None:
         assert ranks[-1].lines[0]["step"] > 8
         assert ranks[0].lines[-1]["sites"] == [*NAMES, "delta"]
         assert len(lines[139]) == 4
+    finally:
+        world.end()
+
+
+def test_where_the_donor_dies_while_it_gives_another_one_does(
+    rendezvous: str, tmp_path: Path
+) -> None:
+    world = World(rendezvous, tmp_path, steps=140, dies_giving=str(tmp_path / "dead"))
+    try:
+        ranks = {name: world.start(name)[0] for name in NAMES}
+        ranks["birch"].wait_for_step(8)
+        ranks.pop("birch").kill()
+        (again,) = world.start("birch")
+        again.wait_for_step(9)
+        alive = {name: rank for name, rank in ranks.items() if rank.process.poll() is None}
+        assert len(alive) == 1 and (tmp_path / "dead").exists()
+        [(name, left)] = alive.items()
+        check_bits(by_step([left, again]))
+        [[donor, takers, _]] = again.lines[-1]["pauses"]
+        assert donor == name and takers == ["birch"]
+    finally:
+        world.end()
+
+
+def test_a_state_that_goes_astray_is_named_with_its_tensor_and_site(
+    rendezvous: str, tmp_path: Path
+) -> None:
+    world = World(rendezvous, tmp_path, steps=40, check_every=5)
+    try:
+        for name in NAMES:
+            world.start(name, spoils=12 if name == "birch" else -1)
+        for rank in world.all:
+            assert rank.process.wait(timeout=60) == 1
+            assert "'birch' in 3.weight differs from site 'amber'" in rank.errors()
     finally:
         world.end()

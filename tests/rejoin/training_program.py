@@ -3,16 +3,22 @@
 Its argument is Options, as JSON.
 """
 
+import contextlib
 import hashlib
 import json
+import os
+import signal
 import sys
 import time
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import isthmus
 import torch
 import torch.distributed as dist
+from isthmus.session import Session
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel as DDP
 
@@ -30,7 +36,24 @@ class Options:
     delay: int = 0
     width: int = 64
     check_every: int = 10
+    dies_giving: str = ""  # a file: the first that gives a state makes it, and is no more
+    spoils: int = -1  # the step after which a parameter is not what it should be
     seconds: float = 0.05  # that a step takes at least
+
+
+def die_giving(session: Session, marker: str) -> None:
+    """Of all sites that are told so, the first donor is killed when its data has begun to flow."""
+    hand = session.hand
+
+    def first(x: Any, *, size: int, donor: int, takers: Sequence[int]) -> Any:
+        work = hand(x, size=size, donor=donor, takers=takers)
+        with contextlib.suppress(FileExistsError):
+            if donor == session.rank:
+                open(marker, "x").close()
+                os.kill(os.getpid(), signal.SIGKILL)
+        return work
+
+    session.hand = first  # type: ignore[method-assign]
 
 
 class Position:
@@ -71,6 +94,8 @@ def train(options: Options) -> None:
     session = isthmus.join(
         options.rendezvous, options.site, options.sites, listen="127.0.0.1:0", on_loss="continue"
     )
+    if options.dies_giving and isinstance(session, Session):
+        die_giving(session, options.dies_giving)
     hook = isthmus.register(model, session, codec=options.codec, delay=options.delay)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     scheduler = torch.optim.lr_scheduler.MultiStepLR(optimizer, [5, 50])
@@ -91,6 +116,8 @@ def train(options: Options) -> None:
         optimizer.zero_grad()
         scheduler.step()
         position.sample += 1
+        if step == options.spoils:
+            model.module[3].weight.data[1, 2] += 1
         said = {
             "step": step,
             "hash": digest(model, optimizer),
