@@ -23,7 +23,7 @@ class Rank:
     def __init__(self, options: dict[str, Any]) -> None:
         self.lines: list[Line] = []
         self._news = threading.Condition()
-        self._errors = tempfile.TemporaryFile()
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115
         self.process = subprocess.Popen(
             [sys.executable, str(PROGRAM), json.dumps(options)],
             stdout=subprocess.PIPE,

@@ -4,6 +4,7 @@ Its argument is Options, as JSON.
 """
 
 import contextlib
+import faulthandler
 import hashlib
 import json
 import os
@@ -42,16 +43,15 @@ class Options:
 
 
 def die_giving(session: Session, marker: str) -> None:
-    """Of all sites that are told so, the first donor is killed when its data has begun to flow."""
+    """Of all sites that are told so, the first donor is killed when others wait for its data."""
     hand = session.hand
 
     def first(x: Any, *, size: int, donor: int, takers: Sequence[int]) -> Any:
-        work = hand(x, size=size, donor=donor, takers=takers)
         with contextlib.suppress(FileExistsError):
             if donor == session.rank:
                 open(marker, "x").close()
                 os.kill(os.getpid(), signal.SIGKILL)
-        return work
+        return hand(x, size=size, donor=donor, takers=takers)
 
     session.hand = first  # type: ignore[method-assign]
 
@@ -79,6 +79,7 @@ def digest(model: nn.Module, optimizer: torch.optim.Optimizer) -> str:
 
 
 def train(options: Options) -> None:
+    faulthandler.dump_traceback_later(60, exit=True)  # a hang says where
     torch.set_num_threads(1)
     dist.init_process_group(
         "gloo",
