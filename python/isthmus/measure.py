@@ -177,8 +177,8 @@ def without_overload(seen: Rates, runs: Sequence[Transfers]) -> Rates:
     ends = [run.ends() for run in runs]
     return Rates(
         seen.pair,
-        known(seen.uplink, [end.uplink for end in ends], often.all(axis=2)),
-        known(seen.downlink, [end.downlink for end in ends], often.all(axis=1)),
+        known(seen.uplink, [end.uplink for end in ends], np.array(often.all(axis=2))),
+        known(seen.downlink, [end.downlink for end in ends], np.array(often.all(axis=1))),
     )
 
 
