@@ -50,6 +50,7 @@ PYTHON_LAYER: Mapping[str, int] = {
     "packing": 2,
     "links": 2,
     "relays": 2,
+    "events": 3,
     "measure": 3,
     "doors": 3,
     "work": 2,

@@ -118,6 +118,9 @@ class Session:
         if W is odd; then one keeps its own). Sizes must agree."""
     def all_gather(self, data: bytes) -> Work:
         """At most 1 MiB a site; sizes may differ. An empty one is a barrier."""
+    @property
+    def events(self) -> Events:
+        """What happens from joining on; to wait for them does not keep the session open."""
     def next_completion(self) -> Work | None:
         """Blocks (without the GIL) for the next notified work; None once the session is closed."""
     def set_paths(self, paths: Paths | None) -> None:
@@ -135,6 +138,12 @@ class Session:
         """End the session at every site for this reason, which every operation then gives. peer:
         the rank that it is about, or -1."""
     def close(self) -> None: ...
+
+class Events:
+    def next(self) -> dict[str, Any] | None:
+        """Blocks (without the GIL) for the next; None: the session is closed. kind: "lost", "ended"
+        or "streams"; peer: a rank, or -1; code and why: of an error; before and now: how many sites
+        or streams; generation."""
 
 class Paths:
     """What the network between the sites carries: bytes a second and seconds one way, by rank;

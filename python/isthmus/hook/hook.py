@@ -195,6 +195,7 @@ class Hook:
             int(state["steps"]) - self._meter.steps,
             int(state["buckets"]) - self._meter.buckets,
         )
+        self._lane.attendance.before = self._before[0]
 
     def close(self) -> None:
         """End the hook's threads. DDP cannot let go of a hook, so training this DDP object
