@@ -66,6 +66,7 @@ PYTHON_LAYER: Mapping[str, int] = {
     "simulation": 9,
     "wan": 9,
     "page": 9,
+    "chaos": 9,
     "doctor": 10,
     "demo": 10,
     "bench": 11,

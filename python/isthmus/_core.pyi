@@ -285,6 +285,16 @@ class WanCut:
         self, *, site: int, other: int | None, after_ns: int, length_ns: int | None
     ) -> None: ...
 
+class WanOrders:
+    """What is to go wrong in a loop that runs, from any thread. for_ns None: for good; other None:
+    all others. Whoever gives them checks the numbers."""
+
+    def cut(self, site: int, *, other: int | None, for_ns: int | None) -> None: ...
+    def slow(self, site: int, *, factor: float, for_ns: int | None) -> None:
+        """Its rates are so many times lower, its delays as much longer."""
+    def corrupt(self, site: int, *, other: int | None) -> None:
+        """A byte of the next segment of many that it sends to the other is changed on its way."""
+
 class WanTally:
     @property
     def segments(self) -> int: ...
@@ -318,6 +328,7 @@ def run_wan_loop(
     *,
     seed: int,
     stop: Sequence[int],
+    orders: WanOrders | None = None,
 ) -> list[WanCount]:
     """Carry packets, without the GIL, until a descriptor in `stop` is readable or closed.
 
@@ -334,6 +345,9 @@ def wan_lost(*, loss: float, seed: int, packets: int, segments: int) -> list[int
 
 def wan_shape(packet: bytes) -> dict[str, int] | None:
     """target, segments, wire_bytes of a packet as TUN gives it; None: no IPv4. For tests."""
+
+def wan_damaged(packet: bytes) -> bytes:
+    """Its first segment, changed on its way as by WanOrders.corrupt. For tests."""
 
 def wan_pieces(packet: bytes, *, lost: Sequence[int]) -> list[bytes]:
     """What is left of a packet without its lost segments. For tests."""

@@ -96,7 +96,7 @@ def partial_step(step: int, contributors: Sequence[Sequence[str]]) -> Event:
     """contributors: of each of its buckets, the names of the sites."""
     buckets = len(contributors)
     by_count = Counter(len(names) for names in contributors)
-    parts = []
+    parts: list[str] = []
     for sites, count in sorted(by_count.items()):
         who = f"{count} of {_count(buckets, 'bucket')}" if not parts else str(count)
         parts.append(f"{who} with {_count(sites, 'site')}")
