@@ -18,7 +18,7 @@ import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import IO, Any
 
 from isthmus.wan import processes
 
@@ -62,7 +62,7 @@ class Control:
     """The socket, and who is frozen until when. `selector` wakes whoever calls heed()."""
 
     def __init__(
-        self, path: Path, namespaces: Sequence[int], loop: TextIO, selector: selectors.BaseSelector
+        self, path: Path, namespaces: Sequence[int], loop: IO[str], selector: selectors.BaseSelector
     ) -> None:
         self.namespaces_ = namespaces
         self.loop_ = loop
