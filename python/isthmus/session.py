@@ -75,7 +75,7 @@ class Session:
             self.measure()
         self._completions = Completions(self._native)
         self.dither_key = int.from_bytes(os.urandom(8), "little")
-        self._draws = itertools.count()
+        self.draws = itertools.count()
         _open_sessions.add(self)
 
     @property
@@ -278,7 +278,7 @@ class Session:
 
     def _draw(self) -> tuple[int, int, int, int]:
         """A place in the random numbers where no gradient bucket draws (stages/encode.py)."""
-        return (self.dither_key, next(self._draws) % 2**32, 0, 2**32 - 1)
+        return (self.dither_key, next(self.draws) % 2**32, 0, 2**32 - 1)
 
     def _work(self, native: _core.Work, result: Any, keep: object) -> Work:
         return Work(

@@ -7,6 +7,7 @@ with a gloo group per site, and `fn` runs in each.
 import contextlib
 import multiprocessing
 import os
+import pickle
 import tempfile
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -196,7 +197,7 @@ def _collect(
             assert isinstance(end, Connection)
             number, rank = ends.pop(end)
             try:
-                failure, result = end.recv()
+                failure, result = pickle.loads(end.recv_bytes())
             except EOFError:
                 failure, result = (None if expect_death else "the process died"), None
             results[number][rank] = result
@@ -205,6 +206,11 @@ def _collect(
     if failures:
         raise SiteFailed("\n".join(failures))
     return results
+
+
+def _send(end: Connection, answer: tuple[str | None, Any]) -> None:
+    """By value: torch would share a tensor's memory, of a process that is about to end."""
+    end.send_bytes(pickle.dumps(answer))
 
 
 def _run_one(
@@ -239,9 +245,9 @@ def _run_one(
             )
             session = member(ours, place.rank)
         result = fn(session, place, *arguments)
-        end.send((None, result))
+        _send(end, (None, result))
     except BaseException:
-        end.send((traceback.format_exc(), None))
+        _send(end, (traceback.format_exc(), None))
     finally:
         if session is not None:
             session.close()

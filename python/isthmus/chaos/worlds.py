@@ -32,8 +32,11 @@ class Emulated:
             order["for_s"] = fault.seconds
         if fault.kind == "slow":
             order["factor"] = fault.factor
-        self._socket.sendall(json.dumps(order).encode() + b"\n")
-        line = self._answers.readline()
+        try:
+            self._socket.sendall(json.dumps(order).encode() + b"\n")
+            line = self._answers.readline()
+        except OSError:
+            line = ""
         if not line:
             raise Refused(f"{fault}: the emulated network has ended")
         answer = json.loads(line)

@@ -12,13 +12,11 @@ class Attendance:
     def __init__(self, session: Session | None) -> None:
         self._session = session
         self._last = () if session is None else session.sites
-        self.before = 0
-        """Steps of the runs that this one continues."""
 
     def end_step(self, number: int, contributors: Sequence[tuple[str, ...]]) -> None:
         """contributors: of each bucket, in the order in which they were done."""
         if self._session is None or not contributors:
             return
         if set(contributors) != {self._last}:
-            self._session.events.add(partial_step(self.before + number, contributors))
+            self._session.events.add(partial_step(number, contributors))
         self._last = contributors[-1]

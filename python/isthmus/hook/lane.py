@@ -124,6 +124,10 @@ class Lane:
             thread.start()
             self._threads.append(thread)
 
+    def begin_at(self, step: int) -> None:
+        """Number the next step so: what rounding draws goes by it."""
+        self._steps.begin_at(step)
+
     def fail(self, error: Exception) -> None:
         if self.failure is None:
             self.failure = typed(error)

@@ -51,6 +51,12 @@ class Steps:
                 self._through = max(self._through, step.number)
                 self._over.notify_all()
 
+    def begin_at(self, number: int) -> None:
+        """The next step has this number. REQUIRES: none is under way."""
+        with self._lock:
+            self._current = Step(number)
+            self._through = number - 1
+
     def wait(self, number: int) -> None:
         """Until the step of this number, and so all before it, have ended."""
         with self._over:
