@@ -123,17 +123,24 @@ class Events:
 
     def __init__(self) -> None:
         self._kept: deque[Event] = deque(maxlen=_most)
+        self._counts: Counter[str] = Counter()
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
 
     def add(self, event: Event) -> None:
         with self._lock:
             self._kept.append(event)
+            self._counts[event.kind] += 1
         _log.log(event.level, "%s", event.text, extra={"event": event.kind, **event.fields})
 
     def kept(self) -> list[dict[str, Any]]:
         with self._lock:
             return [event.entry() for event in self._kept]
+
+    def counts(self) -> dict[str, int]:
+        """By kind, of all there were."""
+        with self._lock:
+            return dict(self._counts)
 
     def follow(self, native: _core.Session, site: str) -> None:
         """A session that has joined: say so, and add what comes from it until it is closed."""

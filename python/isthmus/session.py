@@ -253,7 +253,7 @@ class Session:
     def stats(self) -> SessionStats:
         """Since joining: a dictionary that prints as a table; docs/stats.md explains it."""
         self._check_process()
-        return SessionStats(self._native.stats(), self.site, self.events.kept())
+        return SessionStats(self._native.stats(), self.site, self.events)
 
     def abort(self, why: IsthmusError) -> None:
         """End the session at every site: operations in flight and later ones raise `why` there.
