@@ -68,6 +68,8 @@ class Session {
   void set_streams(int peer, int count);
 
   EngineStats stats();
+  // Closed when the session is.
+  const std::shared_ptr<Events>& events() const { return events_; }
   // REQUIRES: joined well. See Engine::abort.
   void abort(Status why);
   void close();
@@ -97,6 +99,7 @@ class Session {
   Roster roster_;  // written before joined_ is finished
   int rank_ = -1;
   std::vector<Relayed> relayed_;
+  std::shared_ptr<Events> events_ = std::make_shared<Events>();
 
   mutable std::mutex mutex_;
   std::condition_variable completed_;
