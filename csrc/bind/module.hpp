@@ -11,6 +11,7 @@ void register_collective(pybind11::module_& m);
 void register_paths(pybind11::module_& m);
 void register_coordinator(pybind11::module_& m);
 void register_boundary(pybind11::module_& m);
+void register_events(pybind11::module_& m);
 void register_session(pybind11::module_& m);
 void register_mesh_testing(pybind11::module_& m);
 void register_membership_testing(pybind11::module_& m);

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from isthmus import _core, config
 from isthmus.links import PAYLOAD_SHARE, Links, Paces, paces
-from isthmus.relays import relayed_pairs, warn_of
+from isthmus.relays import relayed_pairs
 from isthmus.streams import Streams
 from isthmus.work import Completions
 
@@ -36,11 +36,10 @@ class Seat:
 
     def __init__(self, native: _core.Session, settings: config.JoinSettings) -> None:
         self.native = native
-        self.epoch: int = getattr(native, "epoch", 0)
+        self.epoch = native.epoch
         self.sites = tuple(native.sites)
         self.rank = native.rank
         self.relayed = relayed_pairs(native, self.sites)
-        warn_of(self.relayed)
         self.links: Links | None = None
         fixed = settings.streams > 0 or settings.rails > 1  # rails must end measuring together
         self.streams = Streams(native, self.sites, self.rank, fixed=fixed)

@@ -20,6 +20,7 @@ from isthmus import _core, config
 from isthmus.arrays import byte_view, float32_view
 from isthmus.codecs import Codec, parse
 from isthmus.errors import IsthmusError, Refused
+from isthmus.events import Events
 from isthmus.follower import Follower as Follower
 from isthmus.links import Links
 from isthmus.seat import Seat, open_native
@@ -42,11 +43,13 @@ class Session:
         self._seat = Seat(open_native(settings), settings)
         self.is_newcomer = self.epoch > 0
         """Whether the others train already, and this site has not been handed their state yet."""
+        self.events = Events()
+        self.events.follow(self._native, settings.site)
         # Rails measure together, when all are open: each then finds its part of what they share.
         if settings.measure and settings.rails == 1 and not self.is_newcomer:
             self.measure()
         self.dither_key = int.from_bytes(os.urandom(8), "little")
-        self._draws = itertools.count()
+        self.draws = itertools.count()
         _open_sessions.add(self)
 
     @property
@@ -235,6 +238,7 @@ class Session:
         REQUIRES: nothing is in flight. Links stay known where the sites are the same."""
         self._check_usable()
         left, self._seat = self._seat, Seat(native, self._settings)
+        self.events.follow(native, self.site)
         if left.links is not None and left.links.sites == self.sites:
             self.set_links(left.links)
         return left
@@ -246,7 +250,7 @@ class Session:
     def stats(self) -> SessionStats:
         """Since joining: a dictionary that prints as a table; docs/stats.md explains it."""
         self._check_process()
-        return SessionStats(self._native.stats(), self.site)
+        return SessionStats(self._native.stats(), self.site, self.events)
 
     def abort(self, why: IsthmusError) -> None:
         """End the session at every site: operations in flight and later ones raise `why` there.
@@ -266,6 +270,7 @@ class Session:
         self._closed = True
         _open_sessions.discard(self)
         self._seat.close()
+        self.events.join()
 
     @property
     def settings(self) -> config.JoinSettings:
@@ -278,7 +283,7 @@ class Session:
 
     def _draw(self) -> tuple[int, int, int, int]:
         """A place in the random numbers where no gradient bucket draws (stages/encode.py)."""
-        return (self.dither_key, next(self._draws) % 2**32, 0, 2**32 - 1)
+        return (self.dither_key, next(self.draws) % 2**32, 0, 2**32 - 1)
 
     def _work(self, native: _core.Work, result: Any, keep: object) -> Work:
         return Work(
