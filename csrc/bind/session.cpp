@@ -5,6 +5,7 @@
 #include <pybind11/stl.h>
 
 #include <algorithm>
+#include <array>
 #include <list>
 
 #include "bind/errors.hpp"
@@ -20,6 +21,7 @@ namespace py = pybind11;
 using py::literals::operator""_a;
 
 constexpr int max_codec_threads = 64;
+constexpr std::array losses = {"raise", "continue", "wait"};  // as in OnLoss
 
 std::string title_of(const std::vector<Segment>& segments) {
   if (segments.size() == 1) return std::string(segments[0].up->name);
@@ -298,8 +300,9 @@ std::unique_ptr<BoundSession> open_session(std::string rendezvous, std::string s
   if (codec_threads < 0 || codec_threads > max_codec_threads)
     raise(refused("codec_threads must be 0 (none) to " + std::to_string(max_codec_threads) +
                   ", not " + std::to_string(codec_threads)));
-  if (on_loss != "raise" && on_loss != "continue")
-    raise(refused("on_loss must be \"raise\" or \"continue\", not \"" + on_loss + "\""));
+  const auto policy = std::ranges::find(losses, on_loss);
+  if (policy == losses.end())
+    raise(refused("on_loss must be \"raise\", \"continue\" or \"wait\", not \"" + on_loss + "\""));
   if (min_sites < 1 || min_sites > sites)
     raise(refused("min_sites must be 1 to the number of sites, not " + std::to_string(min_sites)));
   return std::make_unique<BoundSession>(
@@ -316,7 +319,7 @@ std::unique_ptr<BoundSession> open_session(std::string rendezvous, std::string s
                      .timeout_ns = to_ns(timeout),
                      .heartbeat_timeout_ns = to_ns(heartbeat),
                      .relays = relay,
-                     .on_loss = on_loss == "raise" ? OnLoss::raise : OnLoss::carry_on,
+                     .on_loss = static_cast<OnLoss>(policy - losses.begin()),
                      .min_sites = min_sites,
                      .favourite = std::move(favourite),
                      .codec_threads = codec_threads,

@@ -136,6 +136,7 @@ void Session::run() {
 void Session::observe() {
   if (engine_->epoch() > 0) was_called_ = true;
   if (joined_->done() && joined_->outcome().status.ok()) whole_ = engine_->whole();
+  stuck_ = engine_->stuck();
   if (const Call* call = engine_->call(); call != nullptr) {
     const std::lock_guard lock(mutex_);
     if (!call_ || call_->epoch < call->epoch) {
