@@ -4,6 +4,7 @@
 #include <pybind11/stl.h>
 
 #include <algorithm>
+#include <memory>
 
 #include "bind/module.hpp"
 #include "mesh/coordinator.hpp"
@@ -71,7 +72,8 @@ class Trainer final : public Actor {
     if (gone.name() == name() || gone.request_.run != request_.run) return;
     if (standing_ && std::erase(roster_, gone.name()) > 0 && standing_ == Standing::training)
       tell();
-    if (next_ && std::ranges::count(called_, gone.name()) > 0) give_up_next();
+    lost_.push_back(gone.name());
+    if (next_ && std::ranges::count(called_, gone.name()) > 0 && !decided()) give_up_next();
   }
   void die() { dead_ = true; }
   // Others have left the epoch in which it was to begin.
@@ -104,7 +106,8 @@ class Trainer final : public Actor {
 
  private:
   void join() {
-    current_.emplace(network_, coordinator_address, request_, start_ns_ + join_within_ns);
+    current_ = std::make_unique<Rendezvous>(network_, coordinator_address, request_,
+                                            start_ns_ + join_within_ns);
   }
 
   void take_part(std::vector<std::string> roster) {
@@ -140,10 +143,12 @@ class Trainer final : public Actor {
     if (call == nullptr || call->epoch <= followed_ || next_) return;
     followed_ = call->epoch;
     called_ = call->sites;
+    lost_.clear();
     JoinRequest request = request_;
     request.sites = static_cast<int>(call->sites.size());
     request.call = *call;
-    next_.emplace(network_, coordinator_address, request, now_ns + join_within_ns);
+    next_ = std::make_unique<Rendezvous>(network_, coordinator_address, request,
+                                         now_ns + join_within_ns);
   }
 
   void mind_next() {
@@ -160,13 +165,23 @@ class Trainer final : public Actor {
                other->reaches(ready_);
       });
     });
-    if (!all && standing_ != Standing::stuck) return;
+    if (!all && !decided() && standing_ != Standing::stuck) return;
     current_->leave();
     (void)current_->step(0);
     current_ = std::move(next_);
-    next_.reset();
     ready_ = 0;
-    take_part(names_in(*current_->roster()));
+    std::vector<std::string> roster = names_in(*current_->roster());
+    for (const std::string& gone : lost_) std::erase(roster, gone);
+    take_part(std::move(roster));
+  }
+
+  // Sites decide alike: if one of the roster has changed over, all do.
+  bool decided() const {
+    return ready_ != 0 && std::ranges::any_of(all_, [&](const auto& other) {
+             return other->request_.run == request_.run && other->living() &&
+                    std::ranges::count(roster_, other->name()) > 0 &&
+                    other->current_->epoch() == ready_;
+           });
   }
 
   void give_up_next() {
@@ -193,10 +208,11 @@ class Trainer final : public Actor {
   const std::int64_t start_ns_;
   std::int64_t stuck_ns_;
   JoinRequest request_;
-  std::optional<Rendezvous> current_, next_;
+  std::unique_ptr<Rendezvous> current_, next_;
   std::optional<Standing> standing_;  // none: it has not joined
   std::vector<std::string> roster_;
   std::vector<std::string> called_;  // to the next epoch
+  std::vector<std::string> lost_;    // since that call
   std::uint32_t ready_ = 0, followed_ = 0, failed_ = 0;
   bool dead_ = false;
 };
