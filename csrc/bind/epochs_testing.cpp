@@ -119,8 +119,7 @@ class Trainer final : public Actor {
   }
 
   void tell() { current_->attend(presence(*standing_, current_->epoch(), roster_)); }
-  Presence presence(Standing standing, std::uint32_t epoch,
-                    std::vector<std::string> roster) const {
+  Presence presence(Standing standing, std::uint32_t epoch, std::vector<std::string> roster) const {
     return {.run = request_.run,
             .site = name(),
             .epoch = epoch,

@@ -25,7 +25,8 @@ py::tuple to_python(const Census& census) {
 
 void register_membership_testing(py::module_& m) {
   py::class_<Membership>(m, "Membership")
-      .def(py::init([](int rank, int world, int favourite, int min_sites, std::int64_t patience, bool waits) {
+      .def(py::init([](int rank, int world, int favourite, int min_sites, std::int64_t patience,
+                       bool waits) {
              return Membership(rank, world,
                                {.quorum = {.favourite = favourite},
                                 .min_sites = min_sites,
