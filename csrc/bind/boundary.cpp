@@ -16,6 +16,15 @@ py::bytes to_bytes(const std::vector<std::byte>& bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
+SiteSet set_of(const std::vector<int>& ranks) {
+  SiteSet set;
+  for (const int rank : ranks) {
+    if (rank < 0 || rank >= static_cast<int>(max_sites)) raise(refused("there is no such rank"));
+    set = set | SiteSet::of(rank);
+  }
+  return set;
+}
+
 // Of a site that is lost there are no bytes.
 template <class Said>
 std::vector<std::optional<Said>> parsed(const std::vector<py::bytes>& payloads,
@@ -56,14 +65,16 @@ void register_boundary(py::module_& m) {
   m.def(
       "epoch_answer",
       [](bool has_state, std::uint64_t step, std::uint32_t epoch, const std::vector<int>& members,
-         std::uint32_t busy) {
-        SiteSet set;
-        for (const int rank : members) set = set | SiteSet::of(rank & (max_sites - 1));
-        return to_bytes(to_payload(Answer{
-            .has_state = has_state, .step = step, .epoch = epoch, .members = set, .busy = busy}));
+         const std::vector<int>& lawful, std::uint32_t busy) {
+        return to_bytes(to_payload(Answer{.has_state = has_state,
+                                          .step = step,
+                                          .epoch = epoch,
+                                          .members = set_of(members),
+                                          .lawful = set_of(lawful),
+                                          .busy = busy}));
       },
       py::kw_only(), "has_state"_a, "step"_a = 0, "epoch"_a = 0, "members"_a = std::vector<int>{},
-      "busy"_a = 0);
+      "lawful"_a = std::vector<int>{}, "busy"_a = 0);
   m.def("plan_hand_over", &hand_over, "answers"_a);
 }
 

@@ -17,27 +17,30 @@ using Bits = std::uint64_t;
 constexpr std::array verdicts = {"waits", "installed", "given_up", "too_few"};
 
 py::tuple to_python(const Census& census) {
-  return py::make_tuple(census.roster.bits(), census.out.bits(), census.lost.bits());
+  return py::make_tuple(census.roster.bits(), census.out.bits(), census.lost.bits(),
+                        census.lawful.bits());
 }
 
 }  // namespace
 
 void register_membership_testing(py::module_& m) {
   py::class_<Membership>(m, "Membership")
-      .def(py::init([](int rank, int world, int favourite, int min_sites, std::int64_t patience) {
+      .def(py::init([](int rank, int world, int favourite, int min_sites, std::int64_t patience,
+                       bool waits) {
              return Membership(rank, world,
                                {.quorum = {.favourite = favourite},
                                 .min_sites = min_sites,
-                                .patience_ns = patience});
+                                .patience_ns = patience,
+                                .waits = waits});
            }),
            "rank"_a, "world"_a, py::kw_only(), "favourite"_a = -1, "min_sites"_a = 1,
-           "patience"_a = 1)
+           "patience"_a = 1, "waits"_a = false)
       .def("lose", &Membership::lose, "peer"_a)
       .def(
           "hear",
-          [](Membership& self, int peer, std::tuple<Bits, Bits, Bits> census) {
-            const auto [roster, out, lost] = census;
-            return self.hear(peer, {SiteSet(roster), SiteSet(out), SiteSet(lost)});
+          [](Membership& self, int peer, const std::tuple<Bits, Bits, Bits, Bits>& census) {
+            const auto [roster, out, lost, lawful] = census;
+            return self.hear(peer, {SiteSet(roster), SiteSet(out), SiteSet(lost), SiteSet(lawful)});
           },
           "peer"_a, "census"_a)
       .def("decide", &Membership::decide, "now"_a)
@@ -47,6 +50,7 @@ void register_membership_testing(py::module_& m) {
       .def_property_readonly("census",
                              [](const Membership& self) { return to_python(self.census()); })
       .def_property_readonly("roster", [](const Membership& self) { return self.roster().ranks(); })
+      .def_property_readonly("stuck", &Membership::stuck)
       .def_property_readonly("generation", &Membership::generation);
 }
 

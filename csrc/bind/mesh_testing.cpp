@@ -224,6 +224,9 @@ py::object kept(const Result<T>& decoded, const std::string& bytes,
 py::object decodes(const std::string& kind, const std::string& bytes) {
   if (kind == "join") return kept(decode_join(view_of(bytes)), bytes, &encode_join);
   if (kind == "roster") return kept(decode_attendance(view_of(bytes)), bytes, &encode_attendance);
+  if (kind == "presence") return kept(decode_presence(view_of(bytes)), bytes, &encode_presence);
+  if (kind == "waiting") return kept(decode_waiting(view_of(bytes)), bytes, &encode_waiting);
+  if (kind == "call") return kept(decode_call(view_of(bytes)), bytes, &encode_call);
   const auto text = decode_refusal(view_of(bytes));
   if (!text.ok()) throw py::value_error(text.status().text);
   return py::str(*text);

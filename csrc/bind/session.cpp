@@ -5,10 +5,12 @@
 #include <pybind11/stl.h>
 
 #include <algorithm>
+#include <array>
 #include <list>
 
 #include "bind/errors.hpp"
 #include "bind/module.hpp"
+#include "bind/requests.hpp"
 #include "bind/segments.hpp"
 #include "bind/stats.hpp"
 #include "bind/work.hpp"
@@ -20,34 +22,7 @@ namespace py = pybind11;
 using py::literals::operator""_a;
 
 constexpr int max_codec_threads = 64;
-
-bool has_twins(std::vector<std::uint16_t> ranks) {
-  std::ranges::sort(ranks);
-  return std::ranges::adjacent_find(ranks) != ranks.end();
-}
-
-std::string title_of(const std::vector<Segment>& segments) {
-  if (segments.size() == 1) return std::string(segments[0].up->name);
-  return "a wire of " + std::to_string(segments.size()) + " segments";
-}
-
-py::buffer_info request_buffer(const py::buffer& buffer, bool writable, const char* what) {
-  py::buffer_info info = buffer.request(writable);
-  if (PyBuffer_IsContiguous(info.view(), 'C') == 0)
-    raise(refused(std::string(what) + " must be C-contiguous"));
-  return info;
-}
-
-std::size_t bytes_of(const py::buffer_info& info) {
-  return static_cast<std::size_t>(info.size * info.itemsize);
-}
-
-void check_floats(const py::buffer_info& out, std::uint64_t elements) {
-  if (out.format != py::format_descriptor<float>::format()) raise(refused("out must be float32"));
-  if (static_cast<std::uint64_t>(out.size) != elements)
-    raise(refused("out has " + std::to_string(out.size) + " elements; the segments have " +
-                  std::to_string(elements)));
-}
+constexpr std::array losses = {"raise", "continue", "wait"};  // as in OnLoss
 
 class BoundSession {
  public:
@@ -100,6 +75,10 @@ class BoundSession {
   std::uint32_t epoch() const { return session_->epoch(); }
   bool whole() const { return session_->whole(); }
   bool stuck() const { return session_->stuck(); }
+  std::vector<int> lawful() const {
+    const py::gil_scoped_release release;
+    return session_->lawful().ranks();
+  }
 
   int rank() const { return session_->rank(); }
   std::size_t world_size() const { return session_->roster().members.size(); }
@@ -330,8 +309,9 @@ std::unique_ptr<BoundSession> open_session(std::string rendezvous, std::string s
   if (codec_threads < 0 || codec_threads > max_codec_threads)
     raise(refused("codec_threads must be 0 (none) to " + std::to_string(max_codec_threads) +
                   ", not " + std::to_string(codec_threads)));
-  if (on_loss != "raise" && on_loss != "continue")
-    raise(refused("on_loss must be \"raise\" or \"continue\", not \"" + on_loss + "\""));
+  const auto policy = std::ranges::find(losses, on_loss);
+  if (policy == losses.end())
+    raise(refused("on_loss must be \"raise\", \"continue\" or \"wait\", not \"" + on_loss + "\""));
   if (min_sites < 1 || min_sites > sites)
     raise(refused("min_sites must be 1 to the number of sites, not " + std::to_string(min_sites)));
   return std::make_unique<BoundSession>(
@@ -348,7 +328,7 @@ std::unique_ptr<BoundSession> open_session(std::string rendezvous, std::string s
                      .timeout_ns = to_ns(timeout),
                      .heartbeat_timeout_ns = to_ns(heartbeat),
                      .relays = relay,
-                     .on_loss = on_loss == "raise" ? OnLoss::raise : OnLoss::carry_on,
+                     .on_loss = static_cast<OnLoss>(policy - losses.begin()),
                      .min_sites = min_sites,
                      .favourite = std::move(favourite),
                      .codec_threads = codec_threads,
@@ -381,6 +361,7 @@ void register_session(py::module_& m) {
       .def_property_readonly("epoch", &BoundSession::epoch)
       .def_property_readonly("whole", &BoundSession::whole)
       .def_property_readonly("stuck", &BoundSession::stuck)
+      .def_property_readonly("lawful", &BoundSession::lawful)
       .def_property_readonly("rank", &BoundSession::rank)
       .def_property_readonly("world_size", &BoundSession::world_size)
       .def_property_readonly("generation", &BoundSession::generation)

@@ -14,7 +14,8 @@ Membership::Membership(int rank, int world, Policy policy)
     : rank_(rank),
       everybody_(SiteSet::first(world)),
       policy_(policy),
-      said_(static_cast<std::size_t>(world), Census{.roster = everybody_, .out = {}, .lost = {}}) {}
+      said_(static_cast<std::size_t>(world),
+            Census{.roster = everybody_, .out = {}, .lost = {}, .lawful = everybody_}) {}
 
 void Membership::lose(int peer) {
   mine().lost = mine().lost | SiteSet::of(peer);
@@ -25,10 +26,11 @@ bool Membership::hear(int peer, const Census& theirs) {
   Census& last = said_[static_cast<std::size_t>(peer)];
   const bool sane = theirs.lost.within(everybody_) && theirs.out.within(everybody_) &&
                     (everybody_ - theirs.roster).within(theirs.out) && theirs.roster.has(peer) &&
-                    !theirs.out.has(peer) && !theirs.lost.has(peer);
+                    !theirs.out.has(peer) && !theirs.lost.has(peer) &&
+                    theirs.roster.within(theirs.lawful) && theirs.lawful.within(everybody_);
   // What was said is not taken back.
   const bool goes_on = theirs.roster.within(last.roster) && last.out.within(theirs.out) &&
-                       last.lost.within(theirs.lost);
+                       last.lost.within(theirs.lost) && theirs.lawful.within(last.lawful);
   if (!sane || !goes_on) return false;
   last = theirs;
   mine().out = mine().out | theirs.out;
@@ -100,14 +102,16 @@ Membership::Verdict Membership::settle() {
   if (mine().out.has(rank_)) return Verdict::given_up;
   if (!changing() || broken_pairs() > 0) return Verdict::waits;
   const SiteSet next = candidates();
-  SiteSet last = roster();
+  SiteSet last = lawful();
   for (const int rank : next.ranks()) {
     if (census(rank).out != mine().out) return Verdict::waits;
-    // Installed rosters are a chain: the smallest one is the last.
-    if (census(rank).roster.within(last)) last = census(rank).roster;
+    // Lawful rosters are a chain: the smallest one is the last.
+    if (census(rank).lawful.within(last)) last = census(rank).lawful;
   }
-  if (next.size() < policy_.min_sites || !policy_.quorum.holds(next, last)) return Verdict::too_few;
+  const bool enough = next.size() >= policy_.min_sites && policy_.quorum.holds(next, last);
+  if (!enough && !policy_.waits) return Verdict::too_few;
   mine().roster = next;
+  mine().lawful = enough ? next : last;
   return Verdict::installed;
 }
 

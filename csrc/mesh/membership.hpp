@@ -20,6 +20,7 @@ struct Census {
   SiteSet roster;  // the last one that its sender has installed, or knows to be installed
   SiteSet out;     // that are to go on no more; all that are not in the roster, and perhaps others
   SiteSet lost;    // with which its sender has no link any more
+  SiteSet lawful;  // the last roster known to it that was a quorum of the one before
   friend bool operator==(const Census&, const Census&) = default;
 };
 
@@ -39,6 +40,8 @@ class Membership {
     // a site that all will have lost. One of the two goes only when there was no such news for so
     // long.
     std::int64_t patience_ns = 5 * second_ns;
+    // Too few end what is under way among themselves, and are stuck; else they do not.
+    bool waits = false;
   };
   enum class Verdict {
     waits,      // settled, or not yet
@@ -63,6 +66,9 @@ class Membership {
   std::int64_t deadline_ns() const { return deadline_ns_; }
 
   SiteSet roster() const { return census(rank_).roster; }
+  SiteSet lawful() const { return census(rank_).lawful; }
+  // The roster is what is left of the lawful one, which is too little to go on.
+  bool stuck() const { return roster() != lawful(); }
   SiteSet candidates() const { return roster() - census(rank_).out; }
   bool changing() const { return candidates() != roster(); }
   // How many sites have been given up, to this roster.

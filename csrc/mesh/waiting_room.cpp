@@ -177,10 +177,10 @@ std::optional<WaitingRoom::Names> WaitingRoom::sites_that_are_stuck(std::uint32_
   const auto of_last =
       std::ranges::count_if(last->roster, [&](const auto& site) { return here.contains(site); });
   const auto twice = 2 * static_cast<std::size_t>(of_last);
-  const bool with_favourite = here.contains(last->favourite) &&
-                              std::ranges::binary_search(last->roster, last->favourite);
-  const bool enough = twice > last->roster.size() ||
-                      (twice == last->roster.size() && with_favourite);
+  const bool with_favourite =
+      here.contains(last->favourite) && std::ranges::binary_search(last->roster, last->favourite);
+  const bool enough =
+      twice > last->roster.size() || (twice == last->roster.size() && with_favourite);
   if (!enough || here.size() < static_cast<std::size_t>(last->min_sites)) return std::nullopt;
   return stuck;
 }
@@ -188,10 +188,9 @@ std::optional<WaitingRoom::Names> WaitingRoom::sites_that_are_stuck(std::uint32_
 // Who would be called if nothing changed any more.
 std::optional<Call> WaitingRoom::proposal() const {
   const std::uint32_t epoch = top_epoch();
-  const bool somebody_trains = std::ranges::any_of(
-      present_, [&](const auto& entry) { return trains(entry.second, epoch); });
-  const auto members =
-      somebody_trains ? roster_that_trains(epoch) : sites_that_are_stuck(epoch);
+  const bool somebody_trains =
+      std::ranges::any_of(present_, [&](const auto& entry) { return trains(entry.second, epoch); });
+  const auto members = somebody_trains ? roster_that_trains(epoch) : sites_that_are_stuck(epoch);
   if (!members) return std::nullopt;
   Names sites = *members;
   for (const auto& [guest, presence] : present_)

@@ -25,9 +25,18 @@ SiteSet odd_ones(const std::vector<std::pair<int, Value>>& values) {
   return all - most;
 }
 
-// How far a site is; of the same, those that took part in the same sums.
+// What it has done, and with whom: of two sites with the same the states are the same.
 auto history_of(const Answer& answer) {
-  return std::tuple(answer.step, answer.epoch, answer.members.size(), answer.members.bits());
+  return std::tuple(answer.step, answer.members.size(), answer.members.bits());
+}
+
+// By which the best is the donor.
+auto worth_of(const Answer& answer) {
+  return std::tuple(answer.epoch, -answer.lawful.size(), history_of(answer));
+}
+
+bool same_state(const Answer& a, const Answer& b) {
+  return a.has_state && b.has_state && a.epoch == b.epoch && history_of(a) == history_of(b);
 }
 
 }  // namespace
@@ -57,16 +66,16 @@ HandOver plan_hand_over(const std::vector<std::optional<Answer>>& answers) {
   for (int rank = 0; rank < static_cast<int>(answers.size()); ++rank) {
     if (!answers[static_cast<std::size_t>(rank)] || !at(rank).has_state) continue;
     const auto better = [&](const Answer& mine, const Answer& best) {
-      return history_of(mine) > history_of(best) ||
-             (history_of(mine) == history_of(best) && mine.busy < best.busy);
+      return worth_of(mine) > worth_of(best) ||
+             (worth_of(mine) == worth_of(best) && mine.busy < best.busy);
     };
     if (plan.donor < 0 || better(at(rank), at(plan.donor))) plan.donor = rank;
   }
   if (plan.donor < 0) return plan;
   for (int rank = 0; rank < static_cast<int>(answers.size()); ++rank) {
     if (!answers[static_cast<std::size_t>(rank)]) continue;
-    const bool same = at(rank).has_state && history_of(at(rank)) == history_of(at(plan.donor));
-    if (!same) plan.takers.push_back(static_cast<std::uint16_t>(rank));
+    if (!same_state(at(rank), at(plan.donor)))
+      plan.takers.push_back(static_cast<std::uint16_t>(rank));
   }
   return plan;
 }
@@ -81,6 +90,7 @@ std::vector<std::byte> to_payload(const Answer& answer) {
       .put(answer.step)
       .put(answer.epoch)
       .put(answer.members.bits())
+      .put(answer.lawful.bits())
       .put(answer.busy)
       .take();
 }
@@ -102,6 +112,7 @@ std::optional<Answer> parse_answer(ByteView payload) {
   answer.step = in.get<std::uint64_t>();
   answer.epoch = in.get<std::uint32_t>();
   answer.members = SiteSet(in.get<std::uint64_t>());
+  answer.lawful = SiteSet(in.get<std::uint64_t>());
   answer.busy = in.get<std::uint32_t>();
   if (!in.ended()) return std::nullopt;
   return answer;

@@ -37,12 +37,14 @@ struct Decision {
 Decision decide(const std::vector<std::optional<Word>>& words);
 
 // What a site brings to a new epoch. Two sites of the same step, epoch and members hold the same
-// state: the sums of that step had the same contributors.
+// state: the sums of that step had the same contributors. A site that was stuck may be further than
+// those who went on lawfully, for their roster is the smaller one (docs/decisions/0016-epochs.md).
 struct Answer {
   bool has_state = false;
   std::uint64_t step = 0;   // that follows
   std::uint32_t epoch = 0;  // in which it did the last one
   SiteSet members{};        // with whom, by that epoch's ranks
+  SiteSet lawful{};         // the last that were enough to go on there, by the same ranks
   std::uint32_t busy = 0;   // in thousandths of its time: it kept the others waiting, not they it
   friend bool operator==(const Answer&, const Answer&) = default;
 };
@@ -52,8 +54,9 @@ struct HandOver {
   Order takers{};  // who are handed the donor's, by rank
 };
 
-// The donor is the least busy of those that are furthest; of those that are as far with different
-// members, the ones who were more. By rank; none: of a site that is lost.
+// The donor is of the latest epoch and, in it, of the smallest lawful roster; of those it is the
+// least busy of the furthest; of those that are as far with different members, of the ones who were
+// more. By rank; none: of a site that is lost.
 HandOver plan_hand_over(const std::vector<std::optional<Answer>>& answers);
 
 std::vector<std::byte> to_payload(const Word& word);

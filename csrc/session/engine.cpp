@@ -56,7 +56,7 @@ void Engine::step_joining(std::int64_t now_ns) {
   told_roster_ = members();
   early_ = std::make_unique<Early>(static_cast<int>(sites_.size()), slice_buffers_);
   generation_ = roster->generation;
-  if (options_.on_loss == OnLoss::carry_on) found_membership();
+  if (options_.on_loss != OnLoss::raise) found_membership();
   phase_ = Phase::meshing;
   if (auto s = mesh_.start(*roster, rank_, now_ns, join_deadline_ns_); !s.ok()) {
     rendezvous_.report(s);
@@ -72,7 +72,8 @@ void Engine::found_membership() {
   membership_.emplace(rank_, world,
                       Membership::Policy{.quorum = quorum,
                                          .min_sites = options_.min_sites,
-                                         .patience_ns = options_.heartbeat_timeout_ns});
+                                         .patience_ns = options_.heartbeat_timeout_ns,
+                                         .waits = options_.on_loss == OnLoss::wait});
   reports_.resize(sites_.size());
   for (Report& report : reports_) report.census = membership_->census();
 }
@@ -102,7 +103,8 @@ void Engine::begin_running(std::int64_t now_ns) {
 // What the sites must agree on before any of them is lost. 0: that a loss is the end.
 std::uint64_t Engine::policy_hash() const {
   if (!membership_) return 0;
-  const auto text = std::to_string(options_.min_sites) + " " + options_.favourite;
+  const auto text = std::to_string(options_.min_sites) + " " + options_.favourite +
+                    (options_.on_loss == OnLoss::wait ? " waits" : "");
   return std::uint64_t{1} << 32 | crc32c(std::as_bytes(std::span(text)));
 }
 

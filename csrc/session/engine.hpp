@@ -31,6 +31,7 @@ namespace isthmus {
 enum class OnLoss {
   raise,     // it fails, at all sites
   carry_on,  // what is left of them goes on, if it may
+  wait,      // so it does, and if it may not, it ends what is under way and waits for an epoch
 };
 
 struct EngineOptions {
@@ -96,6 +97,9 @@ class Engine final : public Actor, private Traffic {
   std::uint32_t epoch() const { return rendezvous_.epoch(); }
   // Nobody is lost, and nothing has failed. REQUIRES: joined well.
   bool whole() const;
+  // Too few are left to go on: what is under way ends with them, and nothing more should begin.
+  SiteSet lawful() const { return membership_ ? membership_->lawful() : members(); }
+  bool stuck() const { return failed_.ok() && membership_ && membership_->stuck(); }
   // The port is free for another session of this process; streams that others would open are done
   // without from now on.
   void stop_listening() { mesh_.stop_listening(); }

@@ -9,6 +9,7 @@ std::vector<std::byte> to_payload(const Report& report) {
   out.put(report.census.roster.bits())
       .put(report.census.out.bits())
       .put(report.census.lost.bits())
+      .put(report.census.lawful.bits())
       .put(report.first_open)
       .put(static_cast<std::uint32_t>(report.finished.size()));
   for (const Finished& one : report.finished)
@@ -22,6 +23,7 @@ std::optional<Report> parse_report(ByteView payload) {
   report.census.roster = SiteSet(in.get<std::uint64_t>());
   report.census.out = SiteSet(in.get<std::uint64_t>());
   report.census.lost = SiteSet(in.get<std::uint64_t>());
+  report.census.lawful = SiteSet(in.get<std::uint64_t>());
   report.first_open = in.get<std::uint64_t>();
   const auto count = in.get<std::uint32_t>();
   if (count > max_finished) return std::nullopt;

@@ -13,8 +13,8 @@ Result<std::shared_ptr<Keeper>> Keeper::open(const std::string& listen) {
   auto listener = keeper->network_.listen(listen);
   if (!listener.ok()) return listener.status();
   std::random_device device;
-  keeper->coordinator_ = std::make_unique<Coordinator>(std::move(*listener),
-                                                       std::uint64_t{device()} << 32 | device());
+  keeper->coordinator_ =
+      std::make_unique<Coordinator>(std::move(*listener), std::uint64_t{device()} << 32 | device());
   keeper->address_ = keeper->coordinator_->address();
   keeper->reactor_.add(keeper->coordinator_.get());
   keeper->thread_ = std::thread([self = keeper.get()] { self->reactor_.run(); });

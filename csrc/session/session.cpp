@@ -138,6 +138,7 @@ void Session::run() {
 void Session::observe() {
   if (engine_->epoch() > 0) was_called_ = true;
   if (joined_->done() && joined_->outcome().status.ok()) whole_ = engine_->whole();
+  stuck_ = engine_->stuck();
   if (const Call* call = engine_->call(); call != nullptr) {
     const std::lock_guard lock(mutex_);
     if (!call_ || call_->epoch < call->epoch) {
@@ -253,6 +254,17 @@ EngineStats Session::stats() {
     const std::lock_guard lock(mutex_);
     if (last_stats_) return *last_stats_;
     reactor_->post([&] { promise.set_value(engine_->stats()); });
+  }
+  return future.get();
+}
+
+SiteSet Session::lawful() {
+  std::promise<SiteSet> promise;
+  auto future = promise.get_future();
+  {
+    const std::lock_guard lock(mutex_);
+    if (closed_) return {};
+    reactor_->post([&] { promise.set_value(engine_->lawful()); });
   }
   return future.get();
 }

@@ -147,13 +147,13 @@ void Engine::tell_presence() {
   Presence presence{.run = options_.join.run,
                     .site = options_.join.self.site,
                     .epoch = epoch(),
-                    .standing = *standing_,
+                    .standing = stuck() ? Standing::stuck : *standing_,
                     .failed = failed_epoch_,
                     .codec_table = options_.join.codec_table,
                     .roster = {},
                     .min_sites = options_.min_sites,
                     .favourite = options_.favourite};
-  const SiteSet roster = membership_ ? membership_->roster() : members();
+  const SiteSet roster = membership_ ? membership_->lawful() : members();
   for (const int rank : roster.ranks())
     presence.roster.push_back(sites_[static_cast<std::size_t>(rank)]);
   rendezvous_.attend(std::move(presence));

@@ -97,6 +97,9 @@ class Session:
     @property
     def stuck(self) -> bool:
         """Too few sites are left to go on, and it waits for the next epoch."""
+    @property
+    def lawful(self) -> list[int]:
+        """Ranks of the last sites that were enough to go on: the roster, unless it is stuck."""
     def stop_listening(self) -> None:
         """The port is free when it returns. Streams that others would open are done without."""
     @property
@@ -204,10 +207,12 @@ def epoch_answer(
     step: int = 0,
     epoch: int = 0,
     members: Sequence[int] = (),
+    lawful: Sequence[int] = (),
     busy: int = 0,
 ) -> bytes:
     """What a site says first in a new epoch: the step that follows, in which epoch it did the last
-    one and with whom (by that epoch's ranks), and how busy it is, in thousandths."""
+    one and with whom, who was enough to go on there (by that epoch's ranks), and how busy it is, in
+    thousandths."""
 
 def plan_hand_over(answers: Sequence[bytes]) -> tuple[int, list[int]]:
     """By rank, b"" of who is lost: the donor, -1 if nobody has a state; and who takes its."""

@@ -19,8 +19,14 @@ def sim_join(
     seconds.
     """
 
+def sim_epochs(
+    *, sites: list[dict[str, Any]], coordinators: list[tuple[float, float]], end: float, seed: int
+) -> list[dict[str, Any]]:
+    """Sites that train, die and are replaced, as their coordinators see them: where each has come
+    to at the end."""
+
 def mesh_payload_decodes(*, kind: str, payload: bytes) -> bool | str:
-    """Whether a decoded "join" or "roster" encodes to the same bytes; a "refuse"'s text.
+    """Whether a decoded payload of this kind encodes to the same bytes; a "refuse"'s text.
     ValueError: not valid.
     """
 
@@ -128,20 +134,30 @@ class Pacer:
     def spend(self, peer: int, bytes: int) -> None: ...
 
 class Membership:
-    """Which sites go on, as one of them sees it. A census: (roster, out, lost), a bit a rank."""
+    """Which sites go on, as one of them sees it. A census: (roster, out, lost, lawful), a bit a
+    rank."""
 
     def __init__(
-        self, rank: int, world: int, *, favourite: int = -1, min_sites: int = 1, patience: int = 1
+        self,
+        rank: int,
+        world: int,
+        *,
+        favourite: int = -1,
+        min_sites: int = 1,
+        patience: int = 1,
+        waits: bool = False,
     ) -> None: ...
     def lose(self, peer: int) -> None: ...
-    def hear(self, peer: int, census: tuple[int, int, int]) -> bool: ...
+    def hear(self, peer: int, census: tuple[int, int, int, int]) -> bool: ...
     def decide(self, now: int) -> bool: ...
     def settle(self) -> str:
         """ "waits", "installed", "given_up" or "too_few"."""
     @property
     def deadline(self) -> int: ...
     @property
-    def census(self) -> tuple[int, int, int]: ...
+    def census(self) -> tuple[int, int, int, int]: ...
+    @property
+    def stuck(self) -> bool: ...
     @property
     def roster(self) -> list[int]: ...
     @property

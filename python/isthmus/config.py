@@ -16,7 +16,7 @@ max_sites = 64
 max_streams = 32
 max_codec_threads = 64
 max_rails = 16
-losses = ("raise", "continue")  # what a lost site means to the others
+losses = ("raise", "continue", "wait")  # what a lost site means to the others
 max_name = 64
 emulated_port = 29600  # of the rendezvous inside `isthmus wan`
 
@@ -35,9 +35,10 @@ class Address:
 class OnLoss:
     """What a lost site means to the others; the same at all sites (docs/losses.md)."""
 
-    then: str = "raise"  # or "continue"
+    then: str = "raise"  # or "continue", or "wait": so, but too few to continue wait for others
     min_sites: int = 1  # fewer do not continue
     favourite: str = ""  # the site with which half of the sites may continue; empty: none
+    rejoin_timeout: float = 300.0  # seconds that too few wait
 
 
 @dataclass(frozen=True)
@@ -263,7 +264,9 @@ def _on_loss(source: "_Source", asked: str | OnLoss | None, sites: int) -> OnLos
     least = source.integer("min_sites", whole and whole.min_sites, least=1, most=sites)
     favourite, what = source.text("favourite", whole and (whole.favourite or None))
     name = source.name("favourite", favourite, what) if favourite else ""
-    return OnLoss(then or losses[0], least or 1, name)
+    patience = whole.rejoin_timeout if whole else None
+    seconds = source.number("rejoin_timeout", patience, 300.0, unit="seconds")
+    return OnLoss(then or losses[0], least or 1, name, seconds)
 
 
 def rails_of_site(rails: int | None, environment: Mapping[str, str] | None = None) -> int:

@@ -1,8 +1,11 @@
 """seat: a session's place in one epoch: the native session, and all that goes with it."""
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from isthmus import _core, config
+from isthmus.arrays import byte_view
 from isthmus.links import PAYLOAD_SHARE, Links, Paces, paces
 from isthmus.relays import relayed_pairs
 from isthmus.streams import Streams
@@ -55,6 +58,12 @@ class Seat:
         found = Paces(0.0) if links is None else paces(links, self.rank)
         self.native.set_paces(self._told or found.all, found.peers)
         self.links = links
+
+    def hand(self, x: Any, *, size: int, donor: int, takers: Sequence[int]) -> _core.Work:
+        """Begin to give the donor's `size` bytes (array or CPU tensor) to the takers. All sites
+        call it, the others with x=None."""
+        memory = None if x is None else byte_view(x, "hand")
+        return self.native.hand(memory, bytes=size, root=donor, takers=list(takers))
 
     def close(self) -> None:
         """Operations in flight end with Cancelled."""

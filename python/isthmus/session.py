@@ -40,7 +40,7 @@ class Session:
         self._settings = settings
         self._process = os.getpid()
         self._closed = False
-        self._seat = Seat(open_native(settings), settings)
+        self.seat = Seat(open_native(settings), settings)
         self.is_newcomer = self.epoch > 0
         """Whether the others train already, and this site has not been handed their state yet."""
         self.events = Events()
@@ -59,20 +59,20 @@ class Session:
     @property
     def sites(self) -> tuple[str, ...]:
         """Names of all sites by rank; sorted, so that sums have the same order in every run."""
-        return self._seat.sites
+        return self.seat.sites
 
     @property
     def rank(self) -> int:
-        return self._seat.rank
+        return self.seat.rank
 
     @property
     def world_size(self) -> int:
-        return len(self._seat.sites)
+        return len(self.seat.sites)
 
     @property
     def epoch(self) -> int:
         """0; one more, or several, each time that sites have come in."""
-        return self._seat.epoch
+        return self.seat.epoch
 
     @property
     def generation(self) -> int:
@@ -82,21 +82,21 @@ class Session:
     def relayed(self) -> Mapping[tuple[str, str], str]:
         """Pairs of sites that cannot connect to each other, and by way of whom they do; the same
         at every site."""
-        return self._seat.relayed
+        return self.seat.relayed
 
     @property
     def links(self) -> Links | None:
         """What the network between the sites carries; None: it was neither measured nor told."""
-        return self._seat.links
+        return self.seat.links
 
     def measure(self) -> Links:
         """Measure the links, and go by them from the next operation on: schedule, owners' shares,
         slices, and how fast this site sends. Takes some seconds. All sites must call it at the same
         point; `join` has done so, unless told not to."""
         self._check_usable()
-        links = self._seat.streams.measure()
+        links = self.seat.streams.measure()
         self.set_links(links)
-        if self._seat.streams.are_the_limit and self._settings.uplink_mbit == 0:
+        if self.seat.streams.are_the_limit and self._settings.uplink_mbit == 0:
             self._native.set_paces(0.0)  # what was found is not what the uplink carries
         return links
 
@@ -105,11 +105,11 @@ class Session:
         fast as TCP does. All sites must say the same at the same point. By way of whom pairs go
         is what this session has found, whatever the links say."""
         self._check_usable()
-        if links is not None and links.sites != self._seat.sites:
+        if links is not None and links.sites != self.seat.sites:
             raise Refused(
-                f"links of the sites {links.sites}, but the session has {self._seat.sites}"
+                f"links of the sites {links.sites}, but the session has {self.seat.sites}"
             )
-        self._seat.go_by(links)
+        self.seat.go_by(links)
 
     @property
     def measures(self) -> bool:
@@ -221,23 +221,12 @@ class Session:
         native.wait()
         return native.gathered()
 
-    def begin_all_gather(self, data: bytes) -> _core.Work:
-        """The same, without waiting for it."""
-        self._check_usable()
-        return self._native.all_gather(data)
-
-    def hand(self, x: Any, *, size: int, donor: int, takers: Sequence[int]) -> _core.Work:
-        """Begin to give the donor's `size` bytes to the takers. x: None at all other sites."""
-        self._check_usable()
-        memory = None if x is None else byte_view(x, "hand")
-        return self._native.hand(memory, bytes=size, root=donor, takers=list(takers))
-
     def change_over(self, native: _core.Session) -> Seat:
         """Go on in the next epoch. Returns the seat in this one: close it when all have left it.
 
         REQUIRES: nothing is in flight. Links stay known where the sites are the same."""
         self._check_usable()
-        left, self._seat = self._seat, Seat(native, self._settings)
+        left, self.seat = self.seat, Seat(native, self._settings)
         self.events.follow(native, self.site)
         if left.links is not None and left.links.sites == self.sites:
             self.set_links(left.links)
@@ -261,7 +250,7 @@ class Session:
         self._check_process()
         if why.code == "cancelled" or why.peer == self.site:
             return self.close()
-        peer = self._seat.sites.index(why.peer) if why.peer in self._seat.sites else -1
+        peer = self.seat.sites.index(why.peer) if why.peer in self.seat.sites else -1
         self._native.abort(code=why.code, text=str(why), peer=peer)
 
     def close(self) -> None:
@@ -269,7 +258,7 @@ class Session:
         self._check_process()
         self._closed = True
         _open_sessions.discard(self)
-        self._seat.close()
+        self.seat.close()
         self.events.join()
 
     @property
@@ -279,7 +268,7 @@ class Session:
 
     @property
     def _native(self) -> _core.Session:
-        return self._seat.native
+        return self.seat.native
 
     def _draw(self) -> tuple[int, int, int, int]:
         """A place in the random numbers where no gradient bucket draws (stages/encode.py)."""
@@ -288,8 +277,8 @@ class Session:
     def _work(self, native: _core.Work, result: Any, keep: object) -> Work:
         return Work(
             native,
-            sites=self._seat.sites,
-            completions=self._seat.completions,
+            sites=self.seat.sites,
+            completions=self.seat.completions,
             result=result,
             keep=keep,
         )

@@ -8,7 +8,7 @@ import pytest
 from isthmus import _core
 
 PATIENCE = 60
-Census = tuple[int, int, int]
+Census = tuple[int, int, int, int]
 
 
 def bits(*ranks: int) -> int:
@@ -18,11 +18,11 @@ def bits(*ranks: int) -> int:
 class Sites:
     """Some sites whose words travel for random times, in order on each link."""
 
-    def __init__(self, seed: int, favourite: int) -> None:
+    def __init__(self, seed: int, favourite: int, *, waits: bool = False) -> None:
         self.random = random.Random(seed)
         self.world = self.random.randint(2, 7)
         self.members = [
-            _core.Membership(rank, self.world, favourite=favourite, patience=PATIENCE)
+            _core.Membership(rank, self.world, favourite=favourite, patience=PATIENCE, waits=waits)
             for rank in range(self.world)
         ]
         self.alive = set(range(self.world))
@@ -89,9 +89,9 @@ class Sites:
         return [rank for rank in sorted(self.alive) if self.runs(rank)]
 
 
-def drawn(seed: int) -> Sites:
+def drawn(seed: int, *, waits: bool = False) -> Sites:
     favourite = seed % 5 - 1
-    sites = Sites(seed, favourite)
+    sites = Sites(seed, favourite, waits=waits)
     faults = [sites.random.randint(1, 120) for _ in range(sites.random.randint(1, 3))]
     for _ in range(2000):
         sites.step()
@@ -118,6 +118,32 @@ def test_whatever_breaks_rosters_are_one_chain_and_all_come_to_rest(block: int) 
             member = sites.members[rank]
             assert member.roster == sites.rest(), f"seed {seed}: site {rank} waits for a dead one"
             assert not member.census[1] & bits(*member.roster)
+
+
+@pytest.mark.parametrize("block", range(4))
+def test_sites_that_wait_are_stuck_where_they_would_have_failed_and_one_side_is_not(
+    block: int,
+) -> None:
+    for seed in range(block * 100, (block + 1) * 100):
+        sites = drawn(seed, waits=True)
+        assert "too_few" not in sites.failed.values(), f"seed {seed}"
+        going = [rank for rank in sites.rest() if not sites.members[rank].stuck]
+        for rank in sites.rest():
+            member = sites.members[rank]
+            if member.stuck:
+                assert set(member.roster) < set(ranks_in(member.census[3])), f"seed {seed}"
+                for other in member.roster:
+                    assert sites.members[other].stuck, f"seed {seed}"
+                # Lawful rosters are one chain, whoever knows of them.
+                for other in going:
+                    lawful = set(sites.members[other].roster)
+                    assert lawful <= set(ranks_in(member.census[3])), f"seed {seed}"
+            else:
+                assert member.roster == going, f"seed {seed}: two sides go on"
+
+
+def ranks_in(bits: int) -> list[int]:
+    return [rank for rank in range(bits.bit_length()) if bits >> rank & 1]
 
 
 def test_a_killed_site_is_given_up_without_waiting_and_the_others_go_on() -> None:
@@ -150,22 +176,23 @@ def test_of_two_sites_neither_goes_on_alone_unless_it_is_the_favourite() -> None
 def test_fewer_than_min_sites_do_not_go_on() -> None:
     member = _core.Membership(0, 3, min_sites=3)
     member.lose(2)
-    assert member.hear(1, (bits(0, 1, 2), 0, bits(2)))
+    assert member.hear(1, (bits(0, 1, 2), 0, bits(2), bits(0, 1, 2)))
     assert member.decide(0)
-    assert member.hear(1, (bits(0, 1, 2), bits(2), bits(2)))
+    assert member.hear(1, (bits(0, 1, 2), bits(2), bits(2), bits(0, 1, 2)))
     assert member.settle() == "too_few"
 
 
 def test_what_a_census_said_is_not_taken_back_and_nonsense_is_refused() -> None:
     member = _core.Membership(0, 3)
     everybody = bits(0, 1, 2)
-    assert member.hear(1, (everybody, 0, bits(2)))
+    assert member.hear(1, (everybody, 0, bits(2), everybody))
     for nonsense in (
-        (everybody, 0, 0),  # takes back
-        (bits(0, 1), 0, bits(2)),  # who is not in the roster is out
-        (everybody, bits(1), bits(2)),  # gives itself up
-        (everybody | bits(3), 0, bits(2)),
-        (everybody, bits(7), bits(2)),
+        (everybody, 0, 0, everybody),  # takes back
+        (bits(0, 1), 0, bits(2), everybody),  # who is not in the roster is out
+        (everybody, bits(1), bits(2), everybody),  # gives itself up
+        (everybody | bits(3), 0, bits(2), everybody | bits(3)),
+        (everybody, bits(7), bits(2), everybody),
+        (everybody, 0, bits(2), bits(0, 1)),  # its roster is not within the lawful one
     ):
         assert not member.hear(1, nonsense)
 
@@ -173,7 +200,7 @@ def test_what_a_census_said_is_not_taken_back_and_nonsense_is_refused() -> None:
 def test_of_a_pair_that_cannot_talk_the_higher_rank_goes_and_the_favourite_stays() -> None:
     for favourite, roster in ((-1, [0, 1]), (2, [0, 2])):
         member = _core.Membership(0, 3, favourite=favourite, patience=PATIENCE)
-        assert member.hear(1, (bits(0, 1, 2), 0, bits(2)))
+        assert member.hear(1, (bits(0, 1, 2), 0, bits(2), bits(0, 1, 2)))
         assert not member.decide(0)
         assert member.deadline == PATIENCE
         assert member.decide(PATIENCE)

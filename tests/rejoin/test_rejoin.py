@@ -192,3 +192,22 @@ def test_a_state_that_goes_astray_is_named_with_its_tensor_and_site(
             assert "'birch' in 3.weight differs from site 'amber'" in rank.errors()
     finally:
         world.end()
+
+
+def test_two_sites_of_which_one_dies_wait_for_its_replacement(
+    rendezvous: str, tmp_path: Path
+) -> None:
+    world = World(rendezvous, tmp_path, sites=2, steps=60, on_loss="wait")
+    try:
+        amber, birch = (world.start(name)[0] for name in NAMES[:2])
+        birch.wait_for_step(8)
+        birch.kill()
+        (again,) = world.start("birch")
+        lines = by_step([amber, again])
+        check_bits(lines)
+        first = again.lines[0]["step"]
+        # One step more may have been under way when the other was lost.
+        assert birch.lines[-1]["step"] < first <= birch.lines[-1]["step"] + 4
+        assert len(lines[59]) == 2
+    finally:
+        world.end()

@@ -19,7 +19,7 @@ from typing import Any
 import isthmus
 import torch
 import torch.distributed as dist
-from isthmus.session import Session
+from isthmus.seat import Seat
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel as DDP
 
@@ -35,6 +35,7 @@ class Options:
     steps: int = 60
     codec: str = "int4"
     delay: int = 0
+    on_loss: str = "continue"
     width: int = 64
     check_every: int = 10
     dies_giving: str = ""  # a file: the first that gives a state makes it, and is no more
@@ -42,18 +43,18 @@ class Options:
     seconds: float = 0.05  # that a step takes at least
 
 
-def die_giving(session: Session, marker: str) -> None:
+def die_giving(marker: str) -> None:
     """Of all sites that are told so, the first donor is killed when others wait for its data."""
-    hand = session.hand
+    hand = Seat.hand
 
-    def first(x: Any, *, size: int, donor: int, takers: Sequence[int]) -> Any:
+    def first(seat: Seat, x: Any, *, size: int, donor: int, takers: Sequence[int]) -> Any:
         with contextlib.suppress(FileExistsError):
-            if donor == session.rank:
+            if donor == seat.rank:
                 open(marker, "x").close()
                 os.kill(os.getpid(), signal.SIGKILL)
-        return hand(x, size=size, donor=donor, takers=takers)
+        return hand(seat, x, size=size, donor=donor, takers=takers)
 
-    session.hand = first  # type: ignore[method-assign]
+    Seat.hand = first  # type: ignore[method-assign]
 
 
 class Position:
@@ -93,10 +94,14 @@ def train(options: Options) -> None:
     layers = [m for _ in range(4) for m in (nn.Linear(width, width), nn.Tanh(), nn.Dropout(0.1))]
     model = DDP(nn.Sequential(*layers, nn.Linear(width, 1)), bucket_cap_mb=0.02)
     session = isthmus.join(
-        options.rendezvous, options.site, options.sites, listen="127.0.0.1:0", on_loss="continue"
+        options.rendezvous,
+        options.site,
+        options.sites,
+        listen="127.0.0.1:0",
+        on_loss=options.on_loss,
     )
-    if options.dies_giving and isinstance(session, Session):
-        die_giving(session, options.dies_giving)
+    if options.dies_giving:
+        die_giving(options.dies_giving)
     hook = isthmus.register(model, session, codec=options.codec, delay=options.delay)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     scheduler = torch.optim.lr_scheduler.MultiStepLR(optimizer, [5, 50])

@@ -56,6 +56,7 @@ def test_the_donor_is_the_least_busy_of_the_furthest_and_all_others_take() -> No
                 "step": draw.randrange(3),
                 "epoch": draw.randrange(2),
                 "members": sorted(draw.sample(range(3), draw.randrange(1, 4))),
+                "lawful": list(range(draw.randrange(1, 3))),
                 "busy": draw.randrange(3),
             }
             for _ in range(draw.randrange(1, 6))
@@ -71,13 +72,22 @@ def test_the_donor_is_the_least_busy_of_the_furthest_and_all_others_take() -> No
             assert (donor, takers) == (-1, [])
             continue
         best = able[donor]
-        assert best["step"] == max(site["step"] for site in able.values())
+        last = max(site["epoch"] for site in able.values())  # type: ignore[type-var]
+        fewest = min(len(s["lawful"]) for s in able.values() if s["epoch"] == last)  # type: ignore
+        lawful = [
+            site
+            for site in able.values()
+            if site["epoch"] == last and len(site["lawful"]) == fewest  # type: ignore[arg-type]
+        ]
+        assert best in lawful
+        assert best["step"] == max(site["step"] for site in lawful)  # type: ignore[type-var]
         same = [
             rank
             for rank, site in able.items()
             if all(site[key] == best[key] for key in ("step", "epoch", "members"))
         ]
-        assert best["busy"] == min(sites[rank]["busy"] for rank in same)
+        rivals = [sites[r]["busy"] for r in same if sites[r]["lawful"] == best["lawful"]]
+        assert best["busy"] == min(rivals)  # type: ignore[type-var]
         assert takers == [r for r in range(len(sites)) if r not in lost and r not in same]
 
 
@@ -85,3 +95,9 @@ def test_of_two_parts_that_did_the_same_step_the_larger_ones_state_is_kept() -> 
     alone = _core.epoch_answer(has_state=True, step=9, members=[0])
     pair = _core.epoch_answer(has_state=True, step=9, members=[1, 2], busy=900)
     assert _core.plan_hand_over([alone, pair, pair]) == (1, [0])
+
+
+def test_who_went_on_lawfully_gives_though_stuck_sites_are_further() -> None:
+    lawful = _core.epoch_answer(has_state=True, step=4, members=[1, 2], lawful=[1, 2])
+    stuck = _core.epoch_answer(has_state=True, step=6, members=[0], lawful=[0, 1, 2])
+    assert _core.plan_hand_over([stuck, lawful, lawful]) == (1, [0])

@@ -44,7 +44,7 @@ def test_takers_have_the_donors_bytes_and_others_end_without_any(sessions: list[
     takers = [0, 3]
     rooms = {rank: drawn(rank) for rank in (1, *takers)}
     works = [
-        s.hand(rooms.get(r), size=SIZE, donor=1, takers=takers) for r, s in enumerate(sessions)
+        s.seat.hand(rooms.get(r), size=SIZE, donor=1, takers=takers) for r, s in enumerate(sessions)
     ]
     for work in works:
         work.wait()
@@ -57,7 +57,7 @@ def test_who_has_no_part_is_done_though_the_donor_is_lost_and_takers_are_told(
 ) -> None:
     rooms = {rank: drawn(rank) for rank in (0, 3)}
     works = {
-        rank: sessions[rank].hand(rooms.get(rank), size=SIZE, donor=1, takers=[0, 3])
+        rank: sessions[rank].seat.hand(rooms.get(rank), size=SIZE, donor=1, takers=[0, 3])
         for rank in (0, 2, 3, 4)
     }
     sessions[1].close()
@@ -65,14 +65,14 @@ def test_who_has_no_part_is_done_though_the_donor_is_lost_and_takers_are_told(
         with pytest.raises(PeerLost):
             works[rank].wait()
         assert np.array_equal(rooms[rank], drawn(rank))
-    gathered = [sessions[rank].begin_all_gather(b"on") for rank in (0, 2, 3, 4)]
+    gathered = [sessions[rank].seat.native.all_gather(b"on") for rank in (0, 2, 3, 4)]
     assert [work.gathered() for work in gathered] == [[b"on", b"", b"on", b"on", b"on"]] * 4
 
 
 def test_a_lost_taker_keeps_nobody_from_the_rest(sessions: list[Session]) -> None:
     rooms = {rank: drawn(rank) for rank in (0, 1)}
     works = {
-        rank: sessions[rank].hand(rooms.get(rank), size=SIZE, donor=1, takers=[0, 3])
+        rank: sessions[rank].seat.hand(rooms.get(rank), size=SIZE, donor=1, takers=[0, 3])
         for rank in (0, 1, 2, 4)
     }
     sessions[3].close()
@@ -84,11 +84,11 @@ def test_a_lost_taker_keeps_nobody_from_the_rest(sessions: list[Session]) -> Non
 def test_sites_that_mean_other_takers_are_told(sessions: list[Session]) -> None:
     rooms = {rank: drawn(rank) for rank in (0, 1, 3)}
     works = [
-        s.hand(rooms.get(rank), size=SIZE, donor=1, takers=[0, 3] if rank != 3 else [3])
+        s.seat.hand(rooms.get(rank), size=SIZE, donor=1, takers=[0, 3] if rank != 3 else [3])
         for rank, s in enumerate(sessions)
         if rank != 2
     ]
-    works.append(sessions[2].hand(None, size=SIZE, donor=1, takers=[0, 3]))
+    works.append(sessions[2].seat.hand(None, size=SIZE, donor=1, takers=[0, 3]))
     with pytest.raises(Refused, match="who takes"):
         for work in works:
             work.wait()
@@ -96,6 +96,6 @@ def test_sites_that_mean_other_takers_are_told(sessions: list[Session]) -> None:
 
 def test_only_who_gives_or_takes_brings_memory(sessions: list[Session]) -> None:
     with pytest.raises(Refused, match="nobody else"):
-        sessions[0].hand(drawn(0), size=SIZE, donor=1, takers=[2])
+        sessions[0].seat.hand(drawn(0), size=SIZE, donor=1, takers=[2])
     with pytest.raises(Refused, match="each taker once"):
-        sessions[0].hand(None, size=SIZE, donor=1, takers=[2, 2])
+        sessions[0].seat.hand(None, size=SIZE, donor=1, takers=[2, 2])

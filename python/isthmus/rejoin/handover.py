@@ -23,12 +23,14 @@ _sizes = struct.Struct("<QQ")
 
 @dataclass(frozen=True)
 class Standing:
-    """Where a site is. members: ranks in the epoch in which it did its last step."""
+    """Where a site is. members: with whom it did its last step, lawful: who was enough to go on;
+    both by the ranks of that epoch."""
 
     has_state: bool
     step: int = 0
     epoch: int = 0
     members: tuple[int, ...] = ()
+    lawful: tuple[int, ...] = ()
     busy: int = 0
 
     def answer(self) -> bytes:
@@ -37,6 +39,7 @@ class Standing:
             step=self.step,
             epoch=self.epoch,
             members=self.members,
+            lawful=self.lawful,
             busy=self.busy,
         )
 
@@ -129,7 +132,7 @@ def _hand(
             wait(works.pop(0))
         end = min(begin + _chunk_bytes, size)
         part = None if whole is None else whole[begin:end]
-        works.append(session.hand(part, size=end - begin, donor=donor, takers=takers))
+        works.append(session.seat.hand(part, size=end - begin, donor=donor, takers=takers))
     for work in works:
         wait(work)
     return came

@@ -18,7 +18,7 @@ import torch
 from torch.nn.parallel import DistributedDataParallel
 
 from isthmus import _core
-from isthmus.errors import IsthmusError, Refused
+from isthmus.errors import IsthmusError, PeerLost, Refused
 from isthmus.hook import Hook
 from isthmus.hook.site import Site
 from isthmus.rejoin.handover import (
@@ -42,6 +42,7 @@ class NextEpoch(Protocol):
     @property
     def ready(self) -> int: ...
     def take(self) -> _core.Session: ...
+    def wait(self, timeout: float) -> bool: ...
     def close(self) -> None: ...
 
 
@@ -222,7 +223,30 @@ class Run:
         if verdict == "differ":
             digests = self._digests or self._state.digests()
             raise difference(self._gateway, digests, odd, self._step - 1)
+        # What those who contributed are not enough for is decided by what all of them see.
+        seat = self._gateway.seat
+        fewer = len(self._members) < len(seat.sites)
+        if fewer and set(seat.native.lawful) - set(self._members):
+            self._wait_for_others()
+            return True
         return bool(verdict == "change_over")
+
+    def _wait_for_others(self) -> None:
+        """Too few sites are left to go on."""
+        session = self._gateway
+        names = [session.sites[rank] for rank in self._members]
+        patience = session.settings.on_loss.rejoin_timeout
+        _log.warning(
+            "site %r: only %s left, which is too few to go on: waiting up to %g s for others",
+            session.site,
+            ", ".join(names),
+            patience,
+        )
+        if self._epochs is None or not self._epochs.wait(patience):
+            raise PeerLost(
+                f"only {', '.join(names)} left, which is too few to go on, and nobody came within "
+                f"{patience:g} s (rejoin_timeout): start all sites from a checkpoint"
+            )
 
     def _say(self) -> None:
         self._hook.sent()
@@ -234,7 +258,7 @@ class Run:
             self._digests = self._state.digests()
         number = 0 if self._digests is None else self._digests.number
         word = _core.boundary_word(step=self._step, epoch=ready, digest=number)
-        self._word = self._gateway.begin_all_gather(word)
+        self._word = self._gateway.seat.native.all_gather(word)
 
     def _change_over(self) -> Handed:
         begun = time.monotonic()
@@ -245,6 +269,7 @@ class Run:
             step=self._step,
             epoch=session.epoch,
             members=self._members,
+            lawful=tuple(session.seat.native.lawful),
             busy=self._busy(),
         )
         left = session.change_over(self._epochs.take())
