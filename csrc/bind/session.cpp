@@ -190,6 +190,8 @@ class BoundSession {
     return submit(Request{.payload = {bytes.begin(), bytes.end()}}, py::none());
   }
 
+  std::shared_ptr<Events> events() const { return session_->events(); }
+
   std::optional<BoundWork> next_completion() {
     std::shared_ptr<Work> work;
     {
@@ -363,6 +365,7 @@ void register_session(py::module_& m) {
       .def("broadcast", &BoundSession::broadcast, "data"_a, py::kw_only(), "root"_a)
       .def("swap", &BoundSession::swap, "data"_a, py::kw_only(), "round"_a)
       .def("all_gather", &BoundSession::all_gather, "data"_a)
+      .def_property_readonly("events", &BoundSession::events)
       .def("next_completion", &BoundSession::next_completion)
       .def("set_paths", &BoundSession::set_paths, "paths"_a)
       .def("set_paces", &BoundSession::set_paces, "all"_a, "peers"_a = std::vector<double>{})

@@ -21,19 +21,19 @@ double mbit_per_s(std::uint64_t bytes, std::int64_t ns) {
 
 py::dict to_dict(const LinkStats& link) {
   const PathInfo& path = link.path;
-  return py::dict("bytes_sent"_a = link.bytes_sent, "bytes_received"_a = link.bytes_received,
-                  "payload_sent"_a = link.payload_sent,
-                  "payload_received"_a = link.payload_received, "frames_sent"_a = link.frames_sent,
-                  "frames_received"_a = link.frames_received, "streams"_a = link.streams,
-                  "bytes_acked"_a = path.bytes_acked, "sending_seconds"_a = seconds(path.busy_ns),
-                  "sent_mbit"_a = mbit_per_s(path.bytes_acked, path.busy_ns),
-                  "receiving_seconds"_a = seconds(link.run_ns_received),
-                  "received_mbit"_a = mbit_per_s(link.run_bytes_received, link.run_ns_received),
-                  "delivery_mbit"_a = path.delivery_bits_per_s / 1e6,
-                  "rtt_ms"_a = milliseconds(path.rtt_ns),
-                  "min_rtt_ms"_a = milliseconds(path.min_rtt_ns),
-                  "retransmits"_a = path.retransmits, "segments"_a = path.segments,
-                  "segment_bytes"_a = path.segment_bytes, "window_bytes"_a = path.window_bytes);
+  return py::dict(
+      "bytes_sent"_a = link.bytes_sent, "bytes_received"_a = link.bytes_received,
+      "payload_sent"_a = link.payload_sent, "payload_received"_a = link.payload_received,
+      "frames_sent"_a = link.frames_sent, "frames_received"_a = link.frames_received,
+      "streams"_a = link.streams, "bytes_acked"_a = path.bytes_acked,
+      "bytes_delivered"_a = path.bytes_delivered, "sending_seconds"_a = seconds(path.busy_ns),
+      "sent_mbit"_a = mbit_per_s(path.bytes_acked, path.busy_ns),
+      "receiving_seconds"_a = seconds(link.run_ns_received),
+      "received_mbit"_a = mbit_per_s(link.run_bytes_received, link.run_ns_received),
+      "delivery_mbit"_a = path.delivery_bits_per_s / 1e6, "rtt_ms"_a = milliseconds(path.rtt_ns),
+      "min_rtt_ms"_a = milliseconds(path.min_rtt_ns), "retransmits"_a = path.retransmits,
+      "segments"_a = path.segments, "segment_bytes"_a = path.segment_bytes,
+      "window_bytes"_a = path.window_bytes);
 }
 
 }  // namespace

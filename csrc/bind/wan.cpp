@@ -11,11 +11,11 @@ namespace {
 
 std::vector<wan::Count> run_wan_loop(std::vector<wan::Site> sites, std::vector<wan::Line> lines,
                                      std::vector<wan::Cut> cuts, std::uint64_t seed,
-                                     const std::vector<int>& stop) {
+                                     const std::vector<int>& stop, wan::Orders* orders) {
   wan::Settings settings{std::move(sites), std::move(lines), std::move(cuts), seed};
   if (const Status status = wan::check(settings); !status.ok()) throw py::value_error(status.text);
   const SteadyClock clock;
-  wan::Loop loop(std::move(settings), clock);
+  wan::Loop loop(std::move(settings), clock, orders);
   Status status;
   {
     const py::gil_scoped_release released;
@@ -23,6 +23,15 @@ std::vector<wan::Count> run_wan_loop(std::vector<wan::Site> sites, std::vector<w
   }
   if (!status.ok()) throw std::runtime_error(status.text);
   return loop.counts();
+}
+
+py::bytes wan_damaged(const py::bytes& packet) {
+  const std::string_view text = packet;
+  const ByteView bytes = std::as_bytes(std::span(text));
+  const auto shape = wan::read_shape(bytes);
+  if (!shape || shape->segments() < 2) throw py::value_error("no packet of several segments");
+  const auto out = wan::damaged_first(bytes, *shape);
+  return {reinterpret_cast<const char*>(out.data()), out.size()};
 }
 
 std::vector<std::optional<std::int64_t>> wan_departures(double rate_bps, std::int64_t depth_ns,
@@ -97,6 +106,34 @@ void register_settings(py::module_& m) {
            py::arg("length_ns"));
 }
 
+// From any thread, to a loop that runs. One function for each Order::Kind.
+void register_orders(py::module_& m) {
+  using wan::Order;
+  const auto ns = [](std::optional<std::int64_t> for_ns) { return for_ns.value_or(never_ns); };
+  const auto peer = [](std::optional<int> other) { return other.value_or(wan::whole_site); };
+  py::class_<wan::Orders>(m, "WanOrders")
+      .def(py::init<>())
+      .def(
+          "cut",
+          [=](wan::Orders& orders, int site, std::optional<int> other,
+              std::optional<std::int64_t> for_ns) {
+            orders.give({Order::Kind::cut, site, peer(other), ns(for_ns), 1});
+          },
+          py::arg("site"), py::kw_only(), py::arg("other"), py::arg("for_ns"))
+      .def(
+          "slow",
+          [=](wan::Orders& orders, int site, double factor, std::optional<std::int64_t> for_ns) {
+            orders.give({Order::Kind::slow, site, wan::whole_site, ns(for_ns), factor});
+          },
+          py::arg("site"), py::kw_only(), py::arg("factor"), py::arg("for_ns"))
+      .def(
+          "corrupt",
+          [=](wan::Orders& orders, int site, std::optional<int> other) {
+            orders.give({Order::Kind::corrupt, site, peer(other), never_ns, 1});
+          },
+          py::arg("site"), py::kw_only(), py::arg("other"));
+}
+
 void register_counts(py::module_& m) {
   py::class_<wan::Tally>(m, "WanTally")
       .def_readonly("segments", &wan::Tally::segments)
@@ -116,9 +153,11 @@ void register_counts(py::module_& m) {
 
 void register_wan(py::module_& m) {
   register_settings(m);
+  register_orders(m);
   register_counts(m);
   m.def("run_wan_loop", &run_wan_loop, py::arg("sites"), py::arg("lines"), py::arg("cuts"),
-        py::kw_only(), py::arg("seed"), py::arg("stop"));
+        py::kw_only(), py::arg("seed"), py::arg("stop"), py::arg("orders") = py::none());
+  m.def("wan_damaged", &wan_damaged, py::arg("packet"));
   m.def("wan_departures", &wan_departures, py::kw_only(), py::arg("rate_bps"), py::arg("depth_ns"),
         py::arg("times_ns"), py::arg("sizes"));
   m.def("wan_lost", &wan_lost, py::kw_only(), py::arg("loss"), py::arg("seed"), py::arg("packets"),

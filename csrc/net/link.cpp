@@ -348,6 +348,7 @@ LinkStats Link::stats() const {
                 .retransmits = control.retransmits + gone_.retransmits,
                 .segments = control.segments + gone_.segments,
                 .bytes_acked = gone_.bytes_acked,
+                .bytes_delivered = gone_.bytes_delivered,
                 .busy_ns = gone_.busy_ns};
   stats.streams = streams();
   for (const DataStream& data : data_) {
@@ -355,6 +356,7 @@ LinkStats Link::stats() const {
     stats.path.retransmits += path.retransmits;
     stats.path.segments += path.segments;
     stats.path.bytes_acked += path.bytes_acked;
+    stats.path.bytes_delivered += path.bytes_delivered;
     stats.path.segment_bytes = std::max(stats.path.segment_bytes, path.segment_bytes);
     stats.path.window_bytes += path.window_bytes;
     stats.path.delivery_bits_per_s += path.delivery_bits_per_s;

@@ -59,6 +59,7 @@ void Link::forget_gone() {
     gone_.retransmits += path.retransmits;
     gone_.segments += path.segments;
     gone_.bytes_acked += path.bytes_acked;
+    gone_.bytes_delivered += path.bytes_delivered;
     gone_.busy_ns = std::max(gone_.busy_ns, path.busy_ns);
     return true;
   });

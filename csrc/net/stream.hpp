@@ -21,10 +21,11 @@ struct PathInfo {
   std::int64_t retransmits = 0;
   std::int64_t segments = 0;  // with data, sent again or not
   std::uint64_t bytes_acked = 0;
-  std::int64_t busy_ns = 0;        // with bytes written that the peer had not acknowledged
-  double delivery_bits_per_s = 0;  // as last measured, perhaps long ago
-  int segment_bytes = 0;           // the most in one
-  std::int64_t window_bytes = 0;   // that both ends' buffers now let be on their way
+  std::uint64_t bytes_delivered = 0;  // these, and those behind what is lost; by whole segments
+  std::int64_t busy_ns = 0;           // with bytes written that the peer had not acknowledged
+  double delivery_bits_per_s = 0;     // as last measured, perhaps long ago
+  int segment_bytes = 0;              // the most in one
+  std::int64_t window_bytes = 0;      // that both ends' buffers now let be on their way
 };
 
 class Stream {

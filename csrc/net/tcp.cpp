@@ -133,6 +133,7 @@ class TcpStream final : public Stream {
             .retransmits = info.tcpi_total_retrans,
             .segments = info.tcpi_data_segs_out,
             .bytes_acked = info.tcpi_bytes_acked,
+            .bytes_delivered = std::uint64_t{info.tcpi_delivered} * info.tcpi_snd_mss,
             .busy_ns = static_cast<std::int64_t>(info.tcpi_busy_time) * 1000,
             .delivery_bits_per_s = static_cast<double>(info.tcpi_delivery_rate) * 8,
             .segment_bytes = static_cast<int>(info.tcpi_snd_mss),

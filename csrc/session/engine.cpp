@@ -51,6 +51,9 @@ void Engine::step_joining(std::int64_t now_ns) {
                            sites_.begin());
   watermarks_.resize(sites_.size());
   ahead_bytes_.resize(sites_.size());
+  noticed_.resize(sites_.size());
+  told_streams_.resize(sites_.size());
+  told_roster_ = members();
   early_ = std::make_unique<Early>(static_cast<int>(sites_.size()), slice_buffers_);
   generation_ = roster->generation;
   if (options_.on_loss != OnLoss::raise) found_membership();
@@ -117,6 +120,7 @@ void Engine::step_running(std::int64_t now_ns) {
   move_on(now_ns);
   see_off_leavers();
   check_timeout(now_ns);
+  tell_streams();
 }
 
 // The peer's end of one that finds no place here sees it end, and its link with it.
@@ -304,6 +308,11 @@ void Engine::fail(const Status& status, bool tell_others) {
   }
   progress_ = true;
   if (standing_) rendezvous_.leave();
+  if (joined_->done() && phase_ == Phase::running)
+    tell({.kind = Event::Kind::ended,
+          .peer = status.peer,
+          .code = status.code,
+          .why = failed_.text});
   for (auto& [number, operation] : operations_) operation->fail(failed_);
   if (!joined_->done()) joined_->finish({.status = failed_});
 }

@@ -7,6 +7,7 @@
 // it, as the options say (docs/decisions/0015-recovery.md).
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -19,6 +20,7 @@
 #include "mesh/ways.hpp"
 #include "net/actor.hpp"
 #include "session/early.hpp"
+#include "session/events.hpp"
 #include "session/ledger.hpp"
 #include "session/operation.hpp"
 #include "session/pacer.hpp"
@@ -44,7 +46,8 @@ struct EngineOptions {
   OnLoss on_loss = OnLoss::raise;
   int min_sites = 1;
   std::string favourite{};
-  Workers* workers = nullptr;  // they outlive the engine; null: it computes by itself
+  Workers* workers = nullptr;         // they outlive the engine; null: it computes by itself
+  std::function<void(Event)> tell{};  // the operator; empty: nobody listens
 };
 
 struct EngineStats {
@@ -161,6 +164,11 @@ class Engine final : public Actor, private Traffic {
   bool needed_by_nobody() const;
   void tell_presence();
   void refuse_operation(Operation& operation, const Status& why);
+
+  // To the operator (tidings.cpp).
+  void tell(Event event);
+  void tell_lost();
+  void tell_streams();
   void fail(const Status& status, bool tell_others);
 
   AtOnce at_once_;
@@ -177,8 +185,11 @@ class Engine final : public Actor, private Traffic {
   Status last_loss_;
   std::optional<Standing> standing_;  // none: the coordinator is not told
   std::uint32_t failed_epoch_ = 0;
-  bool stopped_ = false;   // operations wait for the next roster
-  bool departed_ = false;  // this site takes no part in further rosters
+  std::vector<std::string> noticed_;  // by rank: how this site has lost it
+  SiteSet told_roster_;               // what the operator knows
+  std::vector<int> told_streams_;     // by rank
+  bool stopped_ = false;              // operations wait for the next roster
+  bool departed_ = false;             // this site takes no part in further rosters
   std::int64_t now_ns_;
   std::int64_t join_deadline_ns_;
   std::int64_t close_deadline_ns_ = never_ns;

@@ -79,6 +79,7 @@ Status Session::start() {
   engine.on_loss = options_.on_loss;
   engine.min_sites = options_.min_sites;
   engine.favourite = options_.favourite;
+  engine.tell = [events = events_](Event event) { events->put(std::move(event)); };
   if (options_.codec_threads > 0) {
     const auto wake = [reactor = reactor_.get()] { reactor->post([] {}); };
     workers_ = std::make_unique<WorkerPool>(options_.codec_threads, wake);
@@ -128,6 +129,7 @@ void Session::run() {
     completed_.notify_all();
     called_.notify_all();
   }
+  events_->close();
   // From here on nobody posts; what was posted before still gets its answer.
   reactor_->run_posted();
 }

@@ -86,6 +86,8 @@ class Session {
   const std::shared_ptr<Keeper>& keeper() const { return keeper_; }
 
   EngineStats stats();
+  // Closed when the session is.
+  const std::shared_ptr<Events>& events() const { return events_; }
   // REQUIRES: joined well. See Engine::abort.
   void abort(Status why);
   void close();
@@ -118,6 +120,7 @@ class Session {
   std::vector<Relayed> relayed_;
   std::uint32_t epoch_ = 0;
   std::atomic<bool> whole_{true}, stuck_{false}, was_called_{false};
+  std::shared_ptr<Events> events_ = std::make_shared<Events>();
 
   mutable std::mutex mutex_;
   std::condition_variable completed_;

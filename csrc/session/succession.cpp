@@ -20,6 +20,7 @@ void Engine::lose(int peer, const Status& why) {
   if (!membership_->candidates().has(peer) || membership_->census().lost.has(peer)) return;
   membership_->lose(peer);
   last_loss_ = why;
+  noticed_[static_cast<std::size_t>(peer)] = why.text;
   progress_ = true;
 }
 
@@ -101,6 +102,7 @@ Status Engine::heed_census(int peer, ByteView payload) {
 void Engine::go_on(std::int64_t now_ns) {
   const SiteSet roster = membership_->roster();
   generation_ = this->roster()->generation + static_cast<std::uint32_t>(membership_->generation());
+  tell_lost();
   stopped_ = false;
   progress_ = true;
   progress_ns_ = now_ns;

@@ -70,9 +70,10 @@ Status check(const Settings& settings) {
   return {};
 }
 
-Loop::Loop(Settings settings, const Clock& clock)
-    : settings_(std::move(settings)), clock_(clock), buffer_(largest_packet) {
+Loop::Loop(Settings settings, const Clock& clock, Orders* orders)
+    : settings_(std::move(settings)), clock_(clock), orders_(orders), buffer_(largest_packet) {
   const std::size_t sites = settings_.sites.size();
+  slow_.resize(sites);
   roads_.resize(sites * sites);
   for (std::size_t i = 0; i < sites; ++i) {
     const Site& site = settings_.sites[i];
@@ -113,6 +114,7 @@ Status Loop::run(const std::vector<int>& stop) {
     if (ready < 0 && errno != EINTR)
       return internal_error(std::string("poll of the sites' devices: ") + std::strerror(errno));
     if (ready <= 0) continue;
+    if (orders_ != nullptr) heed_orders();
     for (std::size_t i = sites; i < watched.size(); ++i)
       if (watched[i].revents != 0) return {};
     for (std::size_t i = 0; i < sites; ++i) {
@@ -121,6 +123,41 @@ Status Loop::run(const std::vector<int>& stop) {
       if (watched[i].revents != 0) read_from(i);
     }
   }
+}
+
+void Loop::heed_orders() {
+  const std::int64_t now_ns = clock_.now_ns();
+  for (std::size_t site = 0; site < slow_.size(); ++site)
+    if (now_ns >= slow_[site].until_ns) slow_down(site, 1);
+  for (const Order& order : orders_->take()) {
+    const auto site = static_cast<std::size_t>(order.site);
+    if (order.site < 0 || site >= slow_.size()) continue;
+    const bool for_good = order.length_ns == never_ns;
+    switch (order.kind) {
+      case Order::Kind::cut:
+        settings_.cuts.push_back({.site = order.site,
+                                  .other = order.other,
+                                  .after_ns = now_ns - begin_ns_,
+                                  .length_ns = order.length_ns});
+        break;
+      case Order::Kind::slow:
+        slow_down(site, std::max(order.factor, 1.0));
+        slow_[site].until_ns = for_good ? never_ns : now_ns + order.length_ns;
+        break;
+      case Order::Kind::corrupt:
+        for (Road& road : roads_)
+          if (road.line.from == order.site && road.line.to != order.site &&
+              (order.other == whole_site || order.other == road.line.to))
+            ++road.to_corrupt;
+    }
+  }
+}
+
+void Loop::slow_down(std::size_t site, double factor) {
+  const Site& limits = settings_.sites[site];
+  slow_[site] = {.factor = factor};
+  uplinks_[site] = Queue(limits.up_bps / factor, limits.queue_ns);
+  downlinks_[site] = Queue(limits.down_bps / factor, limits.queue_ns);
 }
 
 std::vector<Count> Loop::counts() const {
@@ -161,6 +198,12 @@ void Loop::enter(std::size_t site, std::size_t size) {
     add(road.count.cut, whole);
     return;
   }
+  if (road.to_corrupt > 0 && shape->segments() > 1) {
+    --road.to_corrupt;
+    const Run rest{1, shape->segments()};
+    send(road, now_ns, size_of(*shape, {0, 1}), damaged_first(packet, *shape));
+    return send(road, now_ns, size_of(*shape, rest), cut_out(packet, *shape, rest));
+  }
   const std::vector<std::size_t> lost = road.loss.strike(shape->segments());
   if (lost.empty()) {
     send(road, now_ns, whole, take_buffer(size));
@@ -199,7 +242,10 @@ void Loop::send(Road& road, std::int64_t now_ns, Tally size, std::vector<std::by
   }
   held_bytes_ += packet.size();
   add(road.count.held, size);
-  push({.at_ns = *at_ns + road.line.delay_ns,
+  const double slower = std::max(slow_[static_cast<std::size_t>(road.line.from)].factor,
+                                 slow_[static_cast<std::size_t>(road.line.to)].factor);
+  const auto delay_ns = static_cast<std::int64_t>(static_cast<double>(road.line.delay_ns) * slower);
+  push({.at_ns = *at_ns + delay_ns,
         .serial = serial_++,
         .road = &road,
         .size = size,

@@ -14,6 +14,7 @@
 #include "base/clock.hpp"
 #include "base/status.hpp"
 #include "wan/loss.hpp"
+#include "wan/orders.hpp"
 #include "wan/packet.hpp"
 #include "wan/queue.hpp"
 
@@ -78,7 +79,8 @@ Status check(const Settings& settings);
 class Loop {
  public:
   // REQUIRES: check(settings).ok().
-  explicit Loop(Settings settings, const Clock& clock);
+  // `orders` outlives the loop; null: there are none.
+  Loop(Settings settings, const Clock& clock, Orders* orders = nullptr);
 
   // Returns when one of the descriptors in `stop` is readable or closed. Cuts count from the call.
   Status run(const std::vector<int>& stop);
@@ -90,6 +92,11 @@ class Loop {
     Queue queue;
     Loss loss;
     Count count;
+    int to_corrupt = 0;
+  };
+  struct Slowness {
+    double factor = 1;
+    std::int64_t until_ns = never_ns;
   };
   struct Flight {  // a packet under way
     std::int64_t at_ns = 0;
@@ -101,6 +108,8 @@ class Loop {
   };
   static bool later(const Flight& a, const Flight& b);
 
+  void heed_orders();
+  void slow_down(std::size_t site, double factor);
   void read_from(std::size_t site);
   void enter(std::size_t site, std::size_t size);
   void send(Road& road, std::int64_t now_ns, Tally size, std::vector<std::byte> packet);
@@ -110,8 +119,10 @@ class Loop {
   void deliver(Flight& flight);
   bool is_cut(const Line& line, std::int64_t now_ns) const;
 
-  const Settings settings_;
+  Settings settings_;
   const Clock& clock_;
+  Orders* orders_;
+  std::vector<Slowness> slow_;  // by site
   std::vector<Queue> uplinks_, downlinks_;
   std::vector<Road> roads_;  // [from * sites + to]
   std::unordered_map<std::uint32_t, std::size_t> site_of_;

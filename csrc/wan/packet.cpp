@@ -136,4 +136,18 @@ std::vector<std::byte> cut_out(ByteView packet, const Shape& shape, Run run) {
   return out;
 }
 
+std::vector<std::byte> damaged_first(ByteView packet, const Shape& shape) {
+  std::vector<std::byte> out = cut_out(packet, shape, {0, 1});
+  // Said to be checked by nobody yet: the kernel that gets it does.
+  out[vnet_flags] = std::byte{0};
+  store(out.data() + vnet_checksum_start, std::uint16_t{0});
+  store(out.data() + vnet_checksum_offset, std::uint16_t{0});
+  const ByteSpan tcp = ByteSpan(out).subspan(vnet_bytes + shape.ip_bytes);
+  std::size_t sum = sum_words(tcp);  // over the pseudo header too, which is in the field
+  if (tcp.size() % 2 != 0) sum += std::size_t{get8(tcp, tcp.size() - 1)} << 8;
+  put16(tcp, tcp_checksum, ~fold(sum));
+  tcp[shape.tcp_bytes + (tcp.size() - shape.tcp_bytes) / 2] ^= std::byte{0x20};
+  return out;
+}
+
 }  // namespace isthmus::wan

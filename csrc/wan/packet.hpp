@@ -48,4 +48,8 @@ std::vector<Run> without(std::size_t segments, std::span<const std::size_t> lost
 // REQUIRES: shape == read_shape(packet), and the run is not empty and within shape.all().
 std::vector<std::byte> cut_out(ByteView packet, const Shape& shape, Run run);
 
+// The first segment as a packet of its own, with its checksum made and then one byte of its payload
+// changed, as a wire would. REQUIRES: as of cut_out, and shape has several segments.
+std::vector<std::byte> damaged_first(ByteView packet, const Shape& shape);
+
 }  // namespace isthmus::wan

@@ -140,6 +140,9 @@ class Session:
         if W is odd; then one keeps its own). Sizes must agree."""
     def all_gather(self, data: bytes) -> Work:
         """At most 1 MiB a site; sizes may differ. An empty one is a barrier."""
+    @property
+    def events(self) -> Events:
+        """What happens from joining on; to wait for them does not keep the session open."""
     def next_completion(self) -> Work | None:
         """Blocks (without the GIL) for the next notified work; None once the session is closed."""
     def set_paths(self, paths: Paths | None) -> None:
@@ -157,6 +160,12 @@ class Session:
         """End the session at every site for this reason, which every operation then gives. peer:
         the rank that it is about, or -1."""
     def close(self) -> None: ...
+
+class Events:
+    def next(self) -> dict[str, Any] | None:
+        """Blocks (without the GIL) for the next; None: the session is closed. kind: "lost", "ended"
+        or "streams"; peer: a rank, or -1; code and why: of an error; before and now: how many sites
+        or streams; generation."""
 
 class Paths:
     """What the network between the sites carries: bytes a second and seconds one way, by rank;
@@ -298,6 +307,16 @@ class WanCut:
         self, *, site: int, other: int | None, after_ns: int, length_ns: int | None
     ) -> None: ...
 
+class WanOrders:
+    """What is to go wrong in a loop that runs, from any thread. for_ns None: for good; other None:
+    all others. Whoever gives them checks the numbers."""
+
+    def cut(self, site: int, *, other: int | None, for_ns: int | None) -> None: ...
+    def slow(self, site: int, *, factor: float, for_ns: int | None) -> None:
+        """Its rates are so many times lower, its delays as much longer."""
+    def corrupt(self, site: int, *, other: int | None) -> None:
+        """A byte of the next segment of many that it sends to the other is changed on its way."""
+
 class WanTally:
     @property
     def segments(self) -> int: ...
@@ -331,6 +350,7 @@ def run_wan_loop(
     *,
     seed: int,
     stop: Sequence[int],
+    orders: WanOrders | None = None,
 ) -> list[WanCount]:
     """Carry packets, without the GIL, until a descriptor in `stop` is readable or closed.
 
@@ -347,6 +367,9 @@ def wan_lost(*, loss: float, seed: int, packets: int, segments: int) -> list[int
 
 def wan_shape(packet: bytes) -> dict[str, int] | None:
     """target, segments, wire_bytes of a packet as TUN gives it; None: no IPv4. For tests."""
+
+def wan_damaged(packet: bytes) -> bytes:
+    """Its first segment, changed on its way as by WanOrders.corrupt. For tests."""
 
 def wan_pieces(packet: bytes, *, lost: Sequence[int]) -> list[bytes]:
     """What is left of a packet without its lost segments. For tests."""

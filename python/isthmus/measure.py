@@ -36,6 +36,8 @@ _FINE, _FINE_FILLED = 1.15, 0.95
 _TRIES = 4
 # As much again is as good as the same.
 _CONFIRMED = 0.9
+# An end all of whose links send more than that again is asked for more than it carries.
+_OFTEN, _ROOM = 0.005, 0.98
 # The slowest site may take so much longer than the fastest.
 _UNEVEN = 4.0
 # Links of a group that had this much of their part of the uplink are not known to be narrow.
@@ -43,6 +45,9 @@ _NARROW = 0.7
 # Of the bytes of a link, those that its rate is taken from.
 _FROM, _TO = 0.2, 0.9
 _LOOK_EVERY, _LOOKS_TOLD = 0.01, 60
+# Of a transfer, when all links are in use: from a part of that time on, until one link's bytes are
+# nearly through.
+_STARTED, _ALL_BUSY = 0.35, 0.97
 
 
 @dataclass(frozen=True)
@@ -122,6 +127,61 @@ class Rates:
         )
 
 
+@dataclass(frozen=True)
+class Transfers:
+    """What went between the sites in some seconds: bytes so far as [look][to][from], as they
+    arrived in order and as they were acknowledged in any; and of the segments as [from][to] what
+    part was sent again."""
+
+    seconds: float
+    arrived: NDArray[np.float64]
+    delivered: NDArray[np.float64]
+    again: NDArray[np.float64]
+
+    def rates(self, relayed: Sequence[tuple[int, int, int]] = ()) -> Rates:
+        return Rates.of(self.arrived, self.seconds, relayed)
+
+    def ends(self) -> Rates:
+        """Of uplinks and downlinks while all their links were in use. A packet that is lost holds
+        up what arrives in order, not what is acknowledged; that in turn comes in bursts."""
+        through = self.delivered
+        return Rates(through[-1].T / self.seconds, self._busy(through, 1), self._busy(through, 2))
+
+    def _busy(self, through: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
+        times = np.linspace(0, self.seconds, len(through))
+
+        def rate(curves: NDArray[np.float64]) -> float:
+            used = [curve for curve in curves.T if curve[-1] > 0]
+            if not used:
+                return 0.0
+            end = min(float(np.interp(_ALL_BUSY * curve[-1], curve, times)) for curve in used)
+            begin = _STARTED * end
+            between = [np.interp([begin, end], times, curve) for curve in used]
+            return float(sum(b - a for a, b in between)) / max(end - begin, _LOOK_EVERY)
+
+        return np.array([rate(np.take(through, i, axis=axis)) for i in range(through.shape[1])])
+
+
+def without_overload(seen: Rates, runs: Sequence[Transfers]) -> Rates:
+    """What ends carry that were asked for too much in most of these runs: the mean of what was
+    acknowledged, as single runs scatter, and a little less, as a queue that grows overflows."""
+    own = np.eye(len(seen.uplink), dtype=bool)
+    often = np.array([own | (run.again > _OFTEN) for run in runs])
+
+    def known(
+        found: NDArray[np.float64], carried: Sequence[NDArray[np.float64]], over: NDArray[np.bool_]
+    ) -> NDArray[np.float64]:
+        mean = np.average(carried, axis=0, weights=np.maximum(over, 1e-9))
+        return np.where(2 * over.sum(axis=0) > len(runs), _ROOM * mean, found)
+
+    ends = [run.ends() for run in runs]
+    return Rates(
+        seen.pair,
+        known(seen.uplink, [end.uplink for end in ends], np.array(often.all(axis=2))),
+        known(seen.downlink, [end.downlink for end in ends], np.array(often.all(axis=1))),
+    )
+
+
 def rounds(world: int) -> int:
     """In which each site swaps with each other (csrc/collective/swap.cpp)."""
     return world - 1 + world % 2
@@ -195,12 +255,16 @@ class _Measurement:
             seen = seen.or_faster(self._grow(group))
         if self._world > 2:
             # First with long queues, which shows uplinks, then with short ones.
-            seen = self._fill(seen, _COARSE, _COARSE_CARRIED, _COARSE_FILLED)
-            seen = self._fill(seen, _FINE, _FINE, _FINE_FILLED)
+            runs: list[Transfers] = []
+            seen = self._fill(seen, runs, _COARSE, _COARSE_CARRIED, _COARSE_FILLED)
+            seen = self._fill(seen, runs, _FINE, _FINE, _FINE_FILLED)
             # At last as it will be. What cannot be kept up was never there: a link that loses
             # packets seems fast when what was held up comes at once.
             known = paces(self._links(seen), self._rank)
-            seen = seen.unless_much_less(self._everybody(known, self._enough * seen.uplink))
+            runs.append(self._everybody(known, self._enough * seen.uplink))
+            seen = seen.unless_much_less(runs[-1].rates(self._relayed))
+            if not self._relayed:  # TCP knows no more than the way to the third site
+                seen = without_overload(seen, runs)
         self._native.set_paces(0.0)
         return self._links(seen)
 
@@ -221,23 +285,26 @@ class _Measurement:
         while size * len(group) <= self._most:
             data = [np.zeros(size, np.uint8) for _ in group]
             works = [self._native.swap(d, round=r) for d, r in zip(data, group, strict=True)]
-            rates, seconds = self._watch(works)
-            seen = seen.or_faster(rates)
-            if seconds >= enough:
+            transfers = self._watch(works)
+            seen = seen.or_faster(transfers.rates(self._relayed))
+            if transfers.seconds >= enough:
                 break
             size, enough = size * _GROWTH, self._enough
         return seen
 
-    def _fill(self, seen: Rates, more: float, carried: float, filled: float) -> Rates:
+    def _fill(
+        self, seen: Rates, runs: list[Transfers], more: float, carried: float, filled: float
+    ) -> Rates:
         """Everybody to everybody, ever faster, until no uplink has more to give."""
         for _ in range(_TRIES):
             pace, load = more * seen.uplink, self._enough * carried * seen.uplink
-            seen = seen.or_faster(self._everybody(Paces(float(pace[self._rank])), load))
+            runs.append(self._everybody(Paces(float(pace[self._rank])), load))
+            seen = seen.or_faster(runs[-1].rates(self._relayed))
             if not (seen.uplink > filled * pace).any():
                 break
         return seen
 
-    def _everybody(self, pace: Paces, load: NDArray[np.float64]) -> Rates:
+    def _everybody(self, pace: Paces, load: NDArray[np.float64]) -> Transfers:
         """All to all, as many bytes as is right for most. Terms: nobody adds anything up."""
         self._native.set_paces(pace.all, pace.peers)
         whole = min(float(load.max()), _UNEVEN * float(load.min()))
@@ -255,10 +322,10 @@ class _Measurement:
             layout=0,
             terms=True,
         )
-        return self._watch([work])[0]
+        return self._watch([work])
 
-    def _watch(self, works: Sequence[Any]) -> tuple[Rates, float]:
-        """What arrives, at every site, until these are done; and how long the last site took."""
+    def _watch(self, works: Sequence[Any]) -> Transfers:
+        """What goes and comes, at every site, until these are done."""
         begin, looks = time.monotonic(), []
         done = False
         while not done:
@@ -271,22 +338,25 @@ class _Measurement:
         seconds = float(self._share([looks[-1][0]]).max())
         times = np.linspace(0, seconds, _LOOKS_TOLD + 1)
         at = [at for at, _ in looks]
-        curves = [
-            np.interp(
-                times,
-                at,
-                [
-                    links[s]["bytes_received"] - looks[0][1][s]["bytes_received"]
-                    for _, links in looks
-                ],
-            )
-            if s in looks[0][1]
-            else np.zeros(len(times))
-            for s in self._sites
-        ]
-        table = self._share(np.array(curves).ravel())
-        arrived = table.reshape(self._world, self._world, len(times)).transpose(2, 0, 1)
-        return Rates.of(arrived, seconds, self._relayed), seconds
+        first = looks[0][1]
+
+        def curves(what: str) -> NDArray[np.float64]:
+            """As [site that looked][other site][look]."""
+            mine = [
+                np.interp(times, at, [links[s][what] - first[s][what] for _, links in looks])
+                if s in first
+                else np.zeros(len(times))
+                for s in self._sites
+            ]
+            return self._share(np.array(mine).ravel()).reshape(self._world, self._world, -1)
+
+        segments = curves("segments")[:, :, -1]
+        return Transfers(
+            seconds,
+            curves("bytes_received").transpose(2, 0, 1),
+            curves("bytes_delivered").transpose(2, 1, 0),
+            curves("retransmits")[:, :, -1] / np.maximum(segments, 1),
+        )
 
     def _share(self, numbers: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64]:
         """Every site's numbers, by rank."""

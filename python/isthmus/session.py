@@ -21,9 +21,10 @@ from isthmus import _core, config
 from isthmus.arrays import byte_view, float32_view
 from isthmus.codecs import Codec, parse
 from isthmus.errors import IsthmusError, Refused
+from isthmus.events import Events
 from isthmus.follower import Follower as Follower
 from isthmus.links import PAYLOAD_SHARE, Links, Paces, paces
-from isthmus.relays import relayed_pairs, warn_of
+from isthmus.relays import relayed_pairs
 from isthmus.stats import SessionStats
 from isthmus.streams import Streams
 from isthmus.terms import Terms
@@ -63,7 +64,8 @@ class Session:
         self._sites = tuple(self._native.sites)
         self._rank = self._native.rank
         self._relayed = relayed_pairs(self._native, self._sites)
-        warn_of(self._relayed)
+        self.events = Events()
+        self.events.follow(self._native, settings.site)
         self._links: Links | None = None
         fixed = settings.streams > 0 or settings.rails > 1  # rails must end measuring together
         self._streams = Streams(self._native, self._sites, self._rank, fixed=fixed)
@@ -73,7 +75,7 @@ class Session:
             self.measure()
         self._completions = Completions(self._native)
         self.dither_key = int.from_bytes(os.urandom(8), "little")
-        self._draws = itertools.count()
+        self.draws = itertools.count()
         _open_sessions.add(self)
 
     @property
@@ -251,7 +253,7 @@ class Session:
     def stats(self) -> SessionStats:
         """Since joining: a dictionary that prints as a table; docs/stats.md explains it."""
         self._check_process()
-        return SessionStats(self._native.stats(), self.site)
+        return SessionStats(self._native.stats(), self.site, self.events)
 
     def abort(self, why: IsthmusError) -> None:
         """End the session at every site: operations in flight and later ones raise `why` there.
@@ -272,10 +274,11 @@ class Session:
         _open_sessions.discard(self)
         self._native.close()
         self._completions.join()
+        self.events.join()
 
     def _draw(self) -> tuple[int, int, int, int]:
         """A place in the random numbers where no gradient bucket draws (stages/encode.py)."""
-        return (self.dither_key, next(self._draws) % 2**32, 0, 2**32 - 1)
+        return (self.dither_key, next(self.draws) % 2**32, 0, 2**32 - 1)
 
     def _work(self, native: _core.Work, result: Any, keep: object) -> Work:
         return Work(

@@ -6,12 +6,17 @@ docs/stats.md says what each number is.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from isthmus.events import Events
+
+_shown = 5  # events, in print
+
 
 class SessionStats(dict[str, Any]):
     """What `session.stats()` returns."""
 
-    def __init__(self, native: Mapping[str, Any], site: str) -> None:
-        super().__init__(native, site=site)
+    def __init__(self, native: Mapping[str, Any], site: str, events: Events | None = None) -> None:
+        told = Events() if events is None else events
+        super().__init__(native, site=site, events=told.kept(), event_counts=told.counts())
         self["contributors"] = tuple(native["contributors"])
         self["compression"] = ratio(native["float_bytes"], native["encoded_bytes"])
 
@@ -49,7 +54,11 @@ class SessionStats(dict[str, Any]):
             ]
             for site, link in self["links"].items()
         ]
-        return "\n".join([*lines, *table([head, *rows])])
+        lines += table([head, *rows])
+        return "\n".join([*lines, *(event["text"] for event in self._news())])
+
+    def _news(self) -> Sequence[Mapping[str, Any]]:
+        return [event for event in self["events"] if event["level"] != "info"][-_shown:]
 
 
 class HookStats(dict[str, Any]):

@@ -7,6 +7,7 @@ with a gloo group per site, and `fn` runs in each.
 import contextlib
 import multiprocessing
 import os
+import pickle
 import tempfile
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -29,6 +30,7 @@ def settings(
     heartbeat: float = 5.0,
     codec_threads: int = 0,
     rails: int = 1,
+    on_loss: str | config.OnLoss | None = None,
 ) -> config.JoinSettings:
     """Of one site on loopback; reads no environment variables."""
     return config.join_settings(
@@ -40,6 +42,7 @@ def settings(
         heartbeat=heartbeat,
         codec_threads=codec_threads,
         rails=rails,
+        on_loss=on_loss,
         environment={},
     )
 
@@ -50,7 +53,12 @@ def site_names(count: int) -> list[str]:
 
 @contextlib.contextmanager
 def sites(
-    count: int, *, timeout: float = 30.0, heartbeat: float = 5.0, codec_threads: int = 0
+    count: int,
+    *,
+    timeout: float = 30.0,
+    heartbeat: float = 5.0,
+    codec_threads: int = 0,
+    on_loss: str | config.OnLoss | None = None,
 ) -> Iterator[list[Session]]:
     """Sessions of `count` sites in this process, by rank. Closed at the end."""
     keeper = _core.Coordinator(listen="127.0.0.1:0")
@@ -67,6 +75,7 @@ def sites(
                         timeout=timeout,
                         heartbeat=heartbeat,
                         codec_threads=codec_threads,
+                        on_loss=on_loss,
                     ),
                 )
                 for name in site_names(count)
@@ -101,6 +110,7 @@ class _Join:
     timeout: float
     heartbeat: float
     rails: int
+    on_loss: str | config.OnLoss | None
 
 
 class SiteFailed(AssertionError):
@@ -116,6 +126,7 @@ def run_sites(
     timeout: float = 30.0,
     heartbeat: float = 5.0,
     rails: int | Sequence[int] = 1,
+    on_loss: str | config.OnLoss | None = None,
     patience: float = 240.0,
     expect_death: bool = False,
     preload: Sequence[str] = (),
@@ -124,7 +135,7 @@ def run_sites(
 
     sites: ranks of each site. session: a Session at rank 0 of a site, a Follower elsewhere; None
     everywhere if not `joined`. fn must be importable, and its result must pickle.
-    timeout, heartbeat, rails: as of join; rails may be given for each site, to let them differ.
+    timeout, heartbeat, rails, on_loss: as of join; rails may be given for each site, to differ.
     patience: seconds to wait for an answer.
     expect_death: a process may end without a result (None then) instead of failing the call.
     preload: modules that fn needs, imported once for all processes.
@@ -140,7 +151,7 @@ def run_sites(
             for rank in range(ranks):
                 place = Place(name, rank, ranks, sum(sites[:number]), sum(sites))
                 join = keeper and _Join(
-                    len(sites), keeper.address, timeout, heartbeat, each[number]
+                    len(sites), keeper.address, timeout, heartbeat, each[number], on_loss
                 )
                 ours = _start(context, processes, (fn, place, arguments, join, folder))
                 ends[ours] = (number, rank)
@@ -186,7 +197,7 @@ def _collect(
             assert isinstance(end, Connection)
             number, rank = ends.pop(end)
             try:
-                failure, result = end.recv()
+                failure, result = pickle.loads(end.recv_bytes())
             except EOFError:
                 failure, result = (None if expect_death else "the process died"), None
             results[number][rank] = result
@@ -195,6 +206,11 @@ def _collect(
     if failures:
         raise SiteFailed("\n".join(failures))
     return results
+
+
+def _send(end: Connection, answer: tuple[str | None, Any]) -> None:
+    """By value: torch would share a tensor's memory, of a process that is about to end."""
+    end.send_bytes(pickle.dumps(answer))
 
 
 def _run_one(
@@ -225,12 +241,13 @@ def _run_one(
                 timeout=join.timeout,
                 heartbeat=join.heartbeat,
                 rails=join.rails,
+                on_loss=join.on_loss,
             )
             session = member(ours, place.rank)
         result = fn(session, place, *arguments)
-        end.send((None, result))
+        _send(end, (None, result))
     except BaseException:
-        end.send((traceback.format_exc(), None))
+        _send(end, (traceback.format_exc(), None))
     finally:
         if session is not None:
             session.close()

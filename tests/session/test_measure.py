@@ -8,7 +8,16 @@ import numpy as np
 import pytest
 from isthmus import _core, testing
 from isthmus.links import Links, Paces, even_links, paces
-from isthmus.measure import Box, Rates, groups, partner, rounds, widths
+from isthmus.measure import (
+    Box,
+    Rates,
+    Transfers,
+    groups,
+    partner,
+    rounds,
+    widths,
+    without_overload,
+)
 
 
 def test_a_rate_is_of_the_middle_of_a_transfer_and_bursts_do_not_raise_it() -> None:
@@ -31,6 +40,36 @@ def test_an_uplink_is_what_its_links_carry_at_one_moment() -> None:
     assert seen.pair[0].tolist() == pytest.approx([0, 10_000, 5000])
     assert seen.uplink.tolist() == pytest.approx([15_000, 0, 3000])
     assert seen.downlink.tolist() == pytest.approx([0, 10_000, 5000])
+
+
+def transfers(rates: np.ndarray, again: np.ndarray) -> Transfers:
+    """Of two seconds, at even rates as [from][to]."""
+    so_far = np.linspace(0, 2, 61)[:, None, None] * rates
+    return Transfers(2.0, so_far.transpose(0, 2, 1), so_far, again)
+
+
+def test_ends_carry_what_was_acknowledged_while_all_their_links_were_in_use() -> None:
+    rates = np.array([[0, 10.0, 20.0], [1, 0, 2], [3, 4, 0]])
+    ends = transfers(rates, np.zeros((3, 3))).ends()
+    assert ends.uplink.tolist() == pytest.approx([30, 3, 7])
+    assert ends.downlink.tolist() == pytest.approx([4, 14, 22])
+    in_a_third = transfers(rates, np.zeros((3, 3)))
+    in_a_third.delivered[:, 0, 1] = np.minimum(in_a_third.delivered[:, 0, 1] * 3, 20)
+    assert in_a_third.ends().uplink[0] == pytest.approx(50, rel=0.02)
+
+
+def test_an_end_that_loses_packets_on_all_links_carries_the_mean_of_what_came() -> None:
+    seen = Rates(np.full((3, 3), 9.0), np.array([50.0, 50, 50]), np.array([60.0, 60, 60]))
+    from_two = np.array([[0, 0, 0], [0.001, 0, 0], [0.02, 0.02, 0]])
+    others = 1 - np.eye(3)
+    runs = [transfers(rate * others, from_two) for rate in (18.0, 22.0)]
+    runs.append(transfers(99 * others, np.zeros((3, 3))))
+    known = without_overload(seen, runs)
+    assert known.uplink.tolist() == pytest.approx([50, 50, 0.98 * 40])
+    assert known.downlink.tolist() == [60, 60, 60]
+    assert known.pair is seen.pair
+    calm = runs[2:] * 2 + runs[:2]
+    assert without_overload(seen, calm).uplink.tolist() == [50, 50, 50]
 
 
 def test_what_a_third_site_passes_on_shows_at_its_uplink_and_its_downlink() -> None:

@@ -240,4 +240,4 @@ def test_a_state_of_before_rails_is_that_of_rank_0(rails: int) -> None:
         assert [(seen["taken"], seen["number"]) for seen in site] == [(True, 1), (True, 0)]
         for seen in site:
             assert seen["newer"][0] == "Refused", seen
-            assert "the checkpoint's version is 5, this hook's is 4" in seen["newer"][2]
+            assert "the checkpoint's version is 6, this hook's is 5" in seen["newer"][2]

@@ -27,4 +27,4 @@ def test_sites_that_cannot_connect_are_connected_by_a_third(
         assert (told["relayed_bytes"] > 0) == (site == third)
     assert f"site{b} by way of site{third}" in outcome.told[a]["text"]
     assert "carried between other sites" in outcome.told[third]["text"]
-    assert f"by way of 'site{third}'" in outcome.errors
+    assert f'by way of "site{third}"' in outcome.errors

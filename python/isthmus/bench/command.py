@@ -33,6 +33,10 @@ _benches: Mapping[str, tuple[str, str]] = {
         "a DDP step on loopback with one gateway a site and with more",
         "--mb 10 --turns 1 --steps 2",
     ),
+    "kills": (
+        "how soon sites go on without one that is killed, cut off or frozen",
+        "--runs 2",
+    ),
     "scaling": (
         "a step's exchange of large models at up to 16 sites, in the simulator",
         "--sites 2 4 --parameters .1 1 --gbit 1",

@@ -18,6 +18,7 @@ from isthmus.bench.rows import (
     Entry,
     Origin,
     Railed,
+    Recovery,
     Scaling,
     Timing,
     Training,
@@ -29,6 +30,7 @@ from isthmus.bench.table import (
     duration,
     railings,
     ratio,
+    recoveries,
     scalings,
     timings,
     trainings,
@@ -38,7 +40,7 @@ from isthmus.page import document
 from isthmus.page.svg import Bar, Dots, Group, Line, bar_chart, line_chart, ratio_chart
 
 KEY = [("c0", "isthmus"), ("c1", "gloo")]
-Kind = TypeVar("Kind", Timing, Coding, Training, Scaling, Railed)
+Kind = TypeVar("Kind", Timing, Coding, Training, Scaling, Railed, Recovery)
 
 
 def newest(entries: Iterable[Entry]) -> list[Entry]:
@@ -183,12 +185,21 @@ def rails(entries: Sequence[Entry]) -> str:
     )
 
 
+def kills(entries: Sequence[Entry]) -> str:
+    return (
+        "<p>A site is killed, silently cut off or frozen at a random moment; the others go on"
+        " without it (docs/losses.md).</p>"
+        f"{table(recoveries(rows_of(Recovery, 'kills', entries)))}"
+    )
+
+
 _sections: Mapping[str, tuple[str, Callable[[Sequence[Entry]], str]]] = {
     "ddp": ("Training across a WAN", ddp),
     "wan": ("Exchange across a WAN", wan),
     "exchange": ("Exchange on loopback", exchange),
     "scaling": ("Scaling, simulated", scaling),
     "rails": ("Rails on loopback", rails),
+    "kills": ("After a site is lost", kills),
     "codecs": ("Codecs", codecs),
 }
 

@@ -138,16 +138,37 @@ class Railed:
         return self.case, self.codec, str(self.rails)
 
 
-Row: TypeAlias = Timing | Coding | Training | Scaling | Railed
-_kinds: Mapping[
-    str, type[Timing] | type[Coding] | type[Training] | type[Scaling] | type[Railed]
-] = {
+@dataclass(frozen=True, kw_only=True)
+class Recovery:
+    """One run in which a site was lost. fault: "kill", "cut" or "freeze"; step_s: a step before it.
+
+    recovery_s: from the fault until the last of the others has done its first step without the lost
+    site. identical: whether all of their steps had the same bits and contributors.
+    """
+
+    bench: str = "kills"
+    case: str
+    fault: str
+    seed: int
+    heartbeat_s: float
+    step_s: float
+    recovery_s: float
+    identical: bool
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        return self.case, self.fault, str(self.seed)
+
+
+Row: TypeAlias = Timing | Coding | Training | Scaling | Railed | Recovery
+_kinds: Mapping[str, type[Row]] = {
     "exchange": Timing,
     "wan": Timing,
     "codecs": Coding,
     "ddp": Training,
     "scaling": Scaling,
     "rails": Railed,
+    "kills": Recovery,
 }
 BENCHES = tuple(_kinds)
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import median
 
 from isthmus.bench.codec_peers import LIBRARIES
-from isthmus.bench.rows import Coding, Ledger, Railed, Row, Scaling, Timing, Training
+from isthmus.bench.rows import Coding, Ledger, Railed, Recovery, Row, Scaling, Timing, Training
 from isthmus.demo.progress import size
 
 
@@ -169,6 +170,31 @@ def railings(rows: Sequence[Railed]) -> Table:
     return Table(head=head, rows=cells, words=2)
 
 
+def recoveries(rows: Sequence[Recovery]) -> Table:
+    """Of all runs of a case and fault together."""
+    series: dict[tuple[str, str, float], list[Recovery]] = {}
+    for row in rows:
+        series.setdefault((row.case, row.fault, row.heartbeat_s), []).append(row)
+    head = ["case", "fault", "heartbeat", "step", "runs", "recovery", "at most", "same bits"]
+    cells = [
+        [
+            case,
+            fault,
+            f"{heartbeat:g} s",
+            duration(median(row.step_s for row in runs)),
+            str(len(runs)),
+            duration(median(row.recovery_s for row in runs)),
+            duration(max(row.recovery_s for row in runs)),
+            f"{sum(row.identical for row in runs)} of {len(runs)}",
+        ]
+        for (case, fault, heartbeat), runs in series.items()
+    ]
+    note = (
+        "recovery: median, from the fault to the last survivor's first step without the lost site"
+    )
+    return Table(head=head, rows=cells, words=2, note=note)
+
+
 def tables(rows: Sequence[Row]) -> list[Table]:
     """One for each kind of row that is there."""
     makers: list[tuple[type, Callable[..., Table]]] = [
@@ -177,6 +203,7 @@ def tables(rows: Sequence[Row]) -> list[Table]:
         (Training, trainings),
         (Scaling, scalings),
         (Railed, railings),
+        (Recovery, recoveries),
     ]
     found = [(maker, [row for row in rows if isinstance(row, kind)]) for kind, maker in makers]
     return [maker(those) for maker, those in found if those]

@@ -5,6 +5,8 @@ DDP runs over the site's own process group and knows nothing of the other sites.
 
 import logging
 import weakref
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -13,6 +15,8 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from isthmus.errors import Cancelled, IsthmusError, Refused
+from isthmus.hook import saved
+from isthmus.hook.arrivals import Arrivals
 from isthmus.hook.delay import Delay
 from isthmus.hook.lane import Lane
 from isthmus.hook.layout import Layout
@@ -21,6 +25,7 @@ from isthmus.hook.residuals import Residuals
 from isthmus.hook.shards import Shards
 from isthmus.hook.site import Site
 from isthmus.hook.usage import Usage
+from isthmus.links import Links
 from isthmus.packing import Rules
 from isthmus.pipeline import Pipeline
 from isthmus.session import Session
@@ -28,7 +33,6 @@ from isthmus.spans import Spans
 from isthmus.stats import HookStats
 
 _log = logging.getLogger("isthmus")
-_state_version = 4
 no_sparse = (
     "sparse gradients cannot cross sites: build the embedding with sparse=False, "
     "or leave it out of DDP"
@@ -80,6 +84,8 @@ class Hook:
         weakref.finalize(self, self._lane.close)
         dynamic = model.find_unused_parameters and not model.static_graph
         self._usage = Usage(layout.parameters) if dynamic else None
+        self._arrivals = Arrivals(model, layout.parameters)
+        self._rehearsing = False
         self._guard(model)
 
     def check(self) -> None:
@@ -136,65 +142,79 @@ class Hook:
             self.check()
 
     def state_dict(self) -> dict[str, Any]:
-        """For a checkpoint, between steps: numbers, texts, and tensors by parameter name.
+        """All that isthmus adds to a checkpoint, between steps: numbers, texts, and tensors by
+        parameter name; torch.load(weights_only=True) reads it.
 
-        `residuals` are those that this rank keeps, so keep the state of every gateway: of every
-        site's rank 0, and with rails of ranks 1, 2 … too. `site` and `rank` say whose it is; the
-        rest is the same at every rank of every site. With delay=1 this waits for the exchange under
-        way, and `pending` is the mean that the next step brings.
+        `residuals` and `dither` are those that this rank keeps, so keep the state of every gateway:
+        of every site's rank 0, and with rails of ranks 1, 2 … too. `site` and `rank` say whose it
+        is; the rest is the same at every rank of every site. With delay=1 this waits for the
+        exchange under way, and `pending` is the mean that the next step brings.
         """
         self._settle()
-        return self._counts() | {
-            "pending": None if self._delay is None else self._delay.state(),
-            "site": self._site.name,
-            "rank": self._site.rank,
-            "residuals": self._residuals.state(),
-        }
-
-    def _counts(self) -> dict[str, Any]:
+        session = self._session
+        links = None if session is None or session.links is None else asdict(session.links)
         return {
-            "version": _state_version,
+            "version": saved.VERSION,
             "steps": self._before[0] + self._meter.steps,
             "buckets": self._before[1] + self._meter.buckets,
             "codec": self._rules.text,
             "layout": self._layout.hash.hex(),
             "delay": 0 if self._delay is None else 1,
+            "sites": list(self._site.sites),
+            "order": self._arrivals.order,
+            "pending": None if self._delay is None else self._delay.state(),
+            "site": self._site.name,
+            "rank": self._site.rank,
+            "residuals": self._residuals.state(),
+            "dither": None if session is None else saved.dither_of(session),
+            "links": links,
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from a checkpoint, between steps; Refused if it is of another model or codec.
+    def load_state_dict(self, state: Mapping[str, Any], *, strict: bool = True) -> None:
+        """Continue from a checkpoint, between steps, at every rank of every site; Refused if it is
+        of another model, codec, delay or (strict) of other sites.
 
         Residuals of another rank or site are left out, and a gateway warns: what that still owes to
         the sum is not this one's. The number of rails may have changed.
         """
-        mine = self._counts()
         self._settle()
-        state = _with_rank(state)
-        names = {*mine, "site", "rank", "residuals", "pending"}
-        if set(state) != names:
-            raise Refused(f"not a hook's state: it has {sorted(state)}, expected {sorted(names)}")
-        for key in ("version", "codec", "layout", "delay"):
-            if state[key] != mine[key]:
-                raise Refused(
-                    f"the checkpoint's {key} is {state[key]!r}, this hook's is {mine[key]!r}"
-                )
+        state = saved.upgraded(state)
+        who = f"site {self._site.name!r}, rank {self._site.rank}"
+        saved.check(state, self.state_dict(), who=who, strict=strict)
         if (state["site"], state["rank"]) == (self._site.name, self._site.rank):
             self._residuals.load(state["residuals"])
+            if self._session is not None:
+                saved.load_dither(self._session, state["dither"])
         elif state["residuals"] and self._site.is_gateway:
             _log.warning(
-                "site %r, rank %d: the checkpoint's residuals are of site %r, rank %d and are left "
-                "out; save and load the hook's state at every gateway",
-                self._site.name,
-                self._site.rank,
+                "%s: the checkpoint's residuals are of site %r, rank %d and are left out; save and "
+                "load the hook's state at every gateway",
+                who,
                 state["site"],
                 state["rank"],
             )
         if self._delay is not None:
             self._delay.load(state["pending"])
+        self._go_by(state["links"])
+        self._rehearse(state["order"])
+        self._lane.begin_at(int(state["steps"]))
         self._before = (
             int(state["steps"]) - self._meter.steps,
             int(state["buckets"]) - self._meter.buckets,
         )
+
+    def _go_by(self, links: Mapping[str, Any] | None) -> None:
+        """Plans make bits, and follow from what was measured."""
+        session = self._session
+        if session is not None and links is not None and tuple(links["sites"]) == session.sites:
+            session.set_links(Links(**links))
+
+    def _rehearse(self, order: Sequence[int]) -> None:
+        self._rehearsing = True
+        try:
+            self._arrivals.rehearse(order)
+        finally:
+            self._rehearsing = False
 
     def close(self) -> None:
         """End the hook's threads. DDP cannot let go of a hook, so training this DDP object
@@ -202,6 +222,7 @@ class Hook:
         be registered."""
         self._lane.close()
         self._fail(Cancelled("the hook was closed: wrap the module in a new DDP to train on"))
+        self._arrivals.close()
         if self._usage is not None:
             self._usage.close()
         self._site.close()
@@ -210,6 +231,10 @@ class Hook:
         """One bucket from DDP. Never raises, which would leave DDP's reducer unusable."""
         buffer = bucket.buffer()
         is_last = bucket.is_last()
+        if self._rehearsing:
+            return _done(buffer)
+        if is_last:
+            self._arrivals.end_step()
         try:
             self._meter.handed_over(is_last=is_last)
             if buffer.layout != torch.strided:
@@ -225,9 +250,7 @@ class Hook:
             return future
         except Exception as error:
             self._fail(error)
-            done: torch.futures.Future[torch.Tensor] = torch.futures.Future()
-            done.set_result(buffer)
-            return done
+            return _done(buffer)
 
     def check_open(self) -> None:
         if isinstance(self._lane.failure, Cancelled):
@@ -273,8 +296,7 @@ class Hook:
         )
 
 
-def _with_rank(state: dict[str, Any]) -> dict[str, Any]:
-    """Version 3 had one gateway a site, its rank 0, and so did not say whose residuals it has."""
-    if state.get("version") != 3 or "rank" in state:
-        return state
-    return {**state, "version": _state_version, "rank": 0}
+def _done(buffer: torch.Tensor) -> "torch.futures.Future[torch.Tensor]":
+    done: torch.futures.Future[torch.Tensor] = torch.futures.Future()
+    done.set_result(buffer)
+    return done

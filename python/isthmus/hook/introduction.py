@@ -43,7 +43,7 @@ def introduce(session: Session | Follower | None, site: Site) -> Session | None:
         return known
 
     known = site.share(facts)
-    site.name = known["site"]
+    site.name, site.sites = known["site"], tuple(known["sites"])
     site.open(timeout=known["timeout"], rails=known["rails"])
     if isinstance(session, Follower):
         session.site = known["site"]

@@ -27,6 +27,7 @@ from torch.futures import Future
 
 from isthmus.arrays import stage
 from isthmus.errors import InternalError, IsthmusError, PeerLost, typed
+from isthmus.hook.attendance import Attendance
 from isthmus.hook.layout import Contents
 from isthmus.hook.meter import Meter
 from isthmus.hook.residuals import Residuals
@@ -88,7 +89,8 @@ class Lane:
         self.failure: IsthmusError | None = None
         self._shards = shards
         self._residuals = residuals
-        self._steps = Steps(lambda well: residuals.end_step(well=well))
+        self._steps = Steps(self._end_step)
+        self.attendance = Attendance(None if pipeline is None else pipeline.session)
         self._site = site
         self._pipeline = pipeline
         self._meter = meter
@@ -121,6 +123,10 @@ class Lane:
             thread = threading.Thread(target=job, name="isthmus-lane", daemon=True)
             thread.start()
             self._threads.append(thread)
+
+    def begin_at(self, step: int) -> None:
+        """Number the next step so: what rounding draws goes by it."""
+        self._steps.begin_at(step)
 
     def fail(self, error: Exception) -> None:
         if self.failure is None:
@@ -248,9 +254,15 @@ class Lane:
             self.fail(error)
         if item.step is not None:
             finite = all(shard.word is not None and shard.word.finite for shard in item.shards)
-            self._steps.finish(item.step, well=error is None and finite)
+            there = [shard.crossing.work.contributors for shard in item.shards if shard.crossing]
+            well = error is None and finite
+            self._steps.finish(item.step, well=well, contributors=there if error is None else ())
         self._meter.result()
         item.future.set_result(item.gradient)
+
+    def _end_step(self, step: Step) -> None:
+        self._residuals.end_step(well=step.well)
+        self.attendance.end_step(step.number, step.contributors)
 
     # A gateway's: its rail's shards, out of the site and across.
 

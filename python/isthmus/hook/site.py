@@ -38,7 +38,8 @@ class Site:
 
     def __init__(self, group: dist.ProcessGroup) -> None:
         self._group = group
-        self.name = ""  # known once rank 0 has said it
+        self.name = ""  # known once rank 0 has said it, and so the next
+        self.sites: tuple[str, ...] = ()
         self.rank = dist.get_rank(group)
         self.size = dist.get_world_size(group)
         self.rails = 1

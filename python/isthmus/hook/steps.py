@@ -1,8 +1,8 @@
 """steps: when all buckets of a backward pass are done, and whether all of them well."""
 
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 
 @dataclass(eq=False)
@@ -14,12 +14,13 @@ class Step:
     done: int = 0
     closed: bool = False  # its last bucket was handed over
     well: bool = True
+    contributors: list[tuple[str, ...]] = field(default_factory=list)  # of buckets that are done
 
 
 class Steps:
-    """`ended(well)` is called once a step, before the last of its buckets counts as done."""
+    """`ended(step)` is called once a step, before the last of its buckets counts as done."""
 
-    def __init__(self, ended: Callable[[bool], None]) -> None:
+    def __init__(self, ended: Callable[[Step], None]) -> None:
         self._ended = ended
         self._lock = threading.Lock()
         self._current = Step(0)
@@ -37,15 +38,24 @@ class Steps:
                 self._current = Step(step.number + 1)
             return step, place
 
-    def finish(self, step: Step, *, well: bool) -> None:
-        """One of its buckets is done."""
+    def finish(
+        self, step: Step, *, well: bool, contributors: Sequence[tuple[str, ...]] = ()
+    ) -> None:
+        """One of its buckets is done. contributors: of each of its parts that this rank knows."""
         with self._lock:
             step.done += 1
             step.well = step.well and well
+            step.contributors += contributors
             if step.closed and step.done == step.handed:
-                self._ended(step.well)
+                self._ended(step)
                 self._through = max(self._through, step.number)
                 self._over.notify_all()
+
+    def begin_at(self, number: int) -> None:
+        """The next step has this number. REQUIRES: none is under way."""
+        with self._lock:
+            self._current = Step(number)
+            self._through = number - 1
 
     def wait(self, number: int) -> None:
         """Until the step of this number, and so all before it, have ended."""

@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import sys
+import threading
 from typing import Any
 
 from isthmus import _core
@@ -28,6 +29,17 @@ def as_json(counts: list[_core.WanCount]) -> dict[str, Any]:
     }
 
 
+def heed(orders: _core.WanOrders) -> None:
+    """One order a line: a method of `orders` and its arguments."""
+    for line in sys.stdin:
+        order = json.loads(line)
+        getattr(orders, order.pop("do"))(**order)
+    os.close(END[1])
+
+
+END = os.pipe()  # its reader ends when standard input does
+
+
 def main() -> None:
     job = json.loads(sys.stdin.readline())
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -36,13 +48,16 @@ def main() -> None:
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     signal.set_wakeup_fd(writer)
+    orders = _core.WanOrders()
+    threading.Thread(target=heed, args=(orders,), daemon=True).start()
     print("ready", flush=True)
     counts = _core.run_wan_loop(
         [_core.WanSite(**site) for site in job["sites"]],
         [_core.WanLine(**line) for line in job["lines"]],
         [_core.WanCut(**cut) for cut in job["cuts"]],
         seed=job["seed"],
-        stop=[reader, sys.stdin.fileno()],
+        stop=[reader, END[0]],
+        orders=orders,
     )
     if told:
         print(json.dumps(as_json(counts)), flush=True)

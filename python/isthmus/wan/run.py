@@ -14,6 +14,7 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from isthmus.wan import network, processes
+from isthmus.wan.control import Control
 from isthmus.wan.network import NetworkError, SiteNetwork
 from isthmus.wan.settings import Settings, SettingsError, parse, parser
 from isthmus.wan.support import support
@@ -179,12 +180,17 @@ class Emulation:
             watched = {os.pidfd_open(process.pid): process for process in running}
             for fd in watched:
                 selector.register(fd, selectors.EVENT_READ)
+            control = self.control(selector)
             try:
                 while any(command.returncode is None for command in self.commands_):
-                    events = selector.select(max(0.0, deadline - time.monotonic()))
+                    wake = deadline if control is None else min(deadline, control.due_s())
+                    events = selector.select(max(0.0, wake - time.monotonic()))
+                    if control is not None:
+                        control.thaw()
+                        events = [e for e in events if not control.heed(e[0].fileobj)]
                     if watch.received is not None:
                         return SIGNALLED + watch.received
-                    if not events:
+                    if time.monotonic() >= deadline:
                         return status or self.timed_out()
                     for key, _ in events:
                         ended = watched[key.fd]
@@ -194,12 +200,21 @@ class Emulation:
                             raise NetworkError(f"the packet loop ended with status {code}")
                         if code != 0 and status == 0:
                             status = code if code > 0 else SIGNALLED - code
-                            if not self.settings_.cuts:
+                            if not self.settings_.cuts and control is None:
                                 deadline = min(deadline, time.monotonic() + GRACE_S)
             finally:
+                if control is not None:
+                    control.close()
                 for fd in watched:
                     os.close(fd)
         return status
+
+    def control(self, selector: selectors.BaseSelector) -> Control | None:
+        if self.settings_.control is None:
+            return None
+        assert self.loop_ and self.loop_.stdin
+        namespaces = [site.inode for site in self.sites_]
+        return Control(self.settings_.control, namespaces, self.loop_.stdin, selector)
 
     def timed_out(self) -> int:
         say(f"timed out after {self.settings_.timeout_s:g} s")

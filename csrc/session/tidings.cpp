@@ -1,0 +1,37 @@
+// Engine's part in telling its operator what has happened.
+#include "session/engine.hpp"
+
+namespace isthmus {
+
+void Engine::tell(Event event) {
+  event.generation = generation_;
+  if (options_.tell) options_.tell(std::move(event));
+}
+
+// With a new roster: who was in the last one and is not in this.
+void Engine::tell_lost() {
+  const SiteSet roster = membership_->roster();
+  for (const int peer : (told_roster_ - roster).ranks())
+    tell({.kind = Event::Kind::lost,
+          .peer = peer,
+          .code = Code::peer_lost,
+          .why = noticed_[static_cast<std::size_t>(peer)],
+          .before = told_roster_.size(),
+          .now = roster.size()});
+  told_roster_ = roster;
+}
+
+void Engine::tell_streams() {
+  for (std::size_t peer = 0; peer < links_.size(); ++peer) {
+    const Link* link = links_[peer].get();
+    if (link == nullptr || link->leaving()) continue;
+    const int before = std::exchange(told_streams_[peer], link->streams());
+    if (before == told_streams_[peer] || before == 0) continue;
+    tell({.kind = Event::Kind::streams,
+          .peer = static_cast<int>(peer),
+          .before = before,
+          .now = told_streams_[peer]});
+  }
+}
+
+}  // namespace isthmus
