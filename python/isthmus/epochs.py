@@ -129,7 +129,7 @@ class Epochs:
         with self._changed:
             if self._follower is None and not self._closed:
                 self._follower = threading.Thread(
-                    target=self._follow, args=(self._current,), name="isthmus epochs", daemon=True
+                    target=self._follow, args=(self._current,), name="isthmus epochs"
                 )
                 self._follower.start()
 
@@ -143,8 +143,11 @@ class Epochs:
                 self._join(current, epoch, called)
 
     def _is_current(self, native: _core.Session) -> bool:
+        # A program that ends waits for its threads, which must not outlive the interpreter inside a
+        # native call; so they look whether it ends.
         with self._changed:
-            return not self._closed and self._current is native
+            going_on = not self._closed and threading.main_thread().is_alive()
+            return going_on and self._current is native
 
     def _has_room(self) -> bool:
         """A session that others rely on makes way for no other."""
@@ -183,5 +186,5 @@ class Epochs:
         self._told = self._withdrawn = False
         if native is not None:
             self._current.attend(changed_over=True, failed=native.epoch)
-            threading.Thread(target=native.close, name="isthmus closing", daemon=True).start()
+            threading.Thread(target=native.close, name="isthmus closing").start()
         self._changed.notify_all()

@@ -1,4 +1,4 @@
-"""Real processes: the coordinator dies and comes back, a site is killed, its replacement comes in."""
+"""Real processes: the coordinator dies and comes back, a site is killed and replaced."""
 
 import json
 import socket
@@ -28,7 +28,8 @@ from isthmus.session import Session
 rendezvous, site, port, until = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
 settings = join_settings(rendezvous=rendezvous, site=site, sites=4, measure=False, timeout=30,
                          listen=f"127.0.0.1:{port}", on_loss="continue", environment={})
-native = Session(settings)._native
+session = Session(settings)
+native = session._native
 epochs = Epochs(settings, native)
 said = None
 step = 0
@@ -54,6 +55,7 @@ work = native.all_gather(site.encode())
 print(json.dumps({"epoch": native.epoch, "end": [word.decode() for word in work.gathered()]}))
 epochs.close()
 native.close()
+session.close()
 """
 
 
