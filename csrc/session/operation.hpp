@@ -47,7 +47,7 @@ class Operation {
   void serve(SiteSet roster, const Service& service);
   void await(SiteSet roster, const Service& service);
   // Others have, or get, all that there is to give; this site has no part in it.
-  void stand_by(SiteSet roster);
+  void stand_by(SiteSet roster, const Service& service);
   bool gets_data(int rank) const;                 // as its result, or a part of it
   bool fits(const Finished& what) const;          // as its result
   std::optional<Finished> finished_here() const;  // where it ended well

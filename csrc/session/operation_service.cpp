@@ -41,9 +41,10 @@ void Operation::begin(SiteSet roster) {
   start_if_all_heard();
 }
 
-void Operation::stand_by(SiteSet roster) {
+void Operation::stand_by(SiteSet roster, const Service& service) {
   if (done_) return;
   roster_ = roster;
+  service_ = service;
   begun_ = true;
   start_if_all_heard();
 }

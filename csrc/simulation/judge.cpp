@@ -156,6 +156,7 @@ class Judge {
     for (std::size_t site = 0; site < report_.sites.size(); ++site) {
       const WorkReport& work = report_.sites[site].works[index];
       if (!work.done || !work.status.ok()) continue;
+      if (!has_part(operation, plan_.ranks()[site])) continue;
       if (operation.odd_site >= 0)
         complain(title(site, index) + " ended well, though sites differ");
       else if (first == nullptr)

@@ -97,6 +97,20 @@ OperationPlan draw_operation(Random& random, int world) {
   return plan;
 }
 
+// Some all-reduces become hands, without a change to anything else that the seed draws.
+void draw_hands(std::uint64_t seed, WorldPlan& plan) {
+  Random random(mix(seed + 0xd1b54a32d192ed03));
+  for (OperationPlan& operation : plan.operations) {
+    if (operation.collective != Collective::all_reduce || !random.one_in(6)) continue;
+    operation.collective = Collective::hand;
+    operation.algorithm = Algorithm::hand;
+    operation.order.clear();
+    for (int rank = 0; rank < plan.world(); ++rank)
+      if (rank != operation.root && random.one_in(2))
+        operation.order.push_back(static_cast<std::uint16_t>(rank));
+  }
+}
+
 // Times of each site: some keep step, some run far ahead, some dawdle.
 void draw_times(Random& random, WorldPlan& plan) {
   const std::int64_t pace = pick(random, std::array{0L, 10L, 100L, 1000L}) * millisecond_ns;
@@ -243,6 +257,11 @@ TroublePlan draw_loss(Random& random, const WorldPlan& plan) {
 
 }  // namespace
 
+bool has_part(const OperationPlan& operation, int rank) {
+  return operation.collective != Collective::hand || rank == operation.root ||
+         std::ranges::find(operation.order, rank) != operation.order.end();
+}
+
 WorldPlan draw_losses(std::uint64_t seed) {
   constexpr std::int64_t linger_ns = 30 * second_ns;
   WorldPlan plan = draw_world(seed, false);
@@ -296,6 +315,7 @@ WorldPlan draw_world(std::uint64_t seed, bool faults) {
   for (int i = 0; i < operations; ++i) plan.operations.push_back(draw_operation(random, world));
   draw_times(random, plan);
   draw_orders(seed, plan);
+  draw_hands(seed, plan);
   plan.streams = draw_streams(plan);
   if (!faults) return plan;
   if (random.one_in(5))

@@ -81,7 +81,7 @@ struct OperationPlan {
   std::vector<SegmentPlan> segments;  // all_reduce
   std::uint64_t elements = 1;         // of all segments; broadcast, all_gather: bytes
   bool mean = false;
-  int root = 0;                         // broadcast: a rank
+  int root = 0;                         // broadcast, hand: a rank
   int odd_site = -1;                    // asks for one element more than the others
   std::vector<std::int64_t> submit_ns;  // by site, counted from when all could have joined
   std::vector<float> weights;           // by site
@@ -118,6 +118,9 @@ WorldPlan draw_world(std::uint64_t seed, bool faults);
 // A world in which sites carry on after a loss, with losses: before, in and between operations, and
 // while they get over another one.
 WorldPlan draw_losses(std::uint64_t seed);
+
+// Whether a site gives or takes data in it, of whatever kind; all others end without any.
+bool has_part(const OperationPlan& operation, int rank);
 
 // The world in sentences: its shape, what is called, what goes wrong.
 std::vector<std::string> describe(const WorldPlan& plan);

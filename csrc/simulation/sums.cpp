@@ -119,7 +119,9 @@ std::string wrong_in(const WorldPlan& plan, std::size_t index, const std::vector
   const std::vector<int> ranks = plan.ranks();
   for (const int site : contributors) {
     const bool root = ranks[static_cast<std::size_t>(site)] == operation.root;
-    if (operation.collective == Collective::broadcast && !root) continue;
+    const bool rooted =
+        operation.collective == Collective::broadcast || operation.collective == Collective::hand;
+    if (rooted && !root) continue;
     const auto bytes = drawn_bytes(plan, index, site);
     expected.insert(expected.end(), bytes.begin(), bytes.end());
   }

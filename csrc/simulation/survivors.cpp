@@ -108,6 +108,12 @@ class Survivors {
     for (const int site : survivors_) {
       const WorkReport& work = at(site).works[index];
       if (!work.done) continue;
+      const auto rank = ranks_[static_cast<std::size_t>(site)];
+      if (!has_part(plan_.operations[index], rank)) {
+        if (!work.status.ok() && !rootless(site, index))
+          complain(title(site, index) + " failed without a part in it");
+        continue;
+      }
       if (first == nullptr) {
         first = &work;
         check_outcome(site, index, work);
@@ -121,13 +127,18 @@ class Survivors {
     }
   }
 
-  void check_outcome(int site, std::size_t index, const WorkReport& work) {
+  // Nobody is left who has the bytes.
+  bool rootless(int site, std::size_t index) const {
     const OperationPlan& operation = plan_.operations[index];
+    const std::vector<int>& roster = at(site).roster;
+    const bool rooted =
+        operation.collective == Collective::broadcast || operation.collective == Collective::hand;
+    return rooted && std::ranges::find(roster, operation.root) == roster.end();
+  }
+
+  void check_outcome(int site, std::size_t index, const WorkReport& work) {
     if (!work.status.ok()) {
-      const std::vector<int>& roster = at(site).roster;
-      const bool rootless = operation.collective == Collective::broadcast &&
-                            std::ranges::find(roster, operation.root) == roster.end();
-      if (!rootless || work.status.code != Code::peer_lost)
+      if (!rootless(site, index) || work.status.code != Code::peer_lost)
         complain(title(site, index) + " failed alone: \"" + work.status.text + "\"");
       return;
     }

@@ -163,12 +163,16 @@ Request Site::request_for(std::size_t index) {
     return request;
   }
   const std::uint64_t elements = operation.elements + (odd ? 1 : 0);
-  if (request.collective == Collective::broadcast) {
+  if (moves_bytes(request.collective)) {
+    const bool hands = request.collective == Collective::hand;
+    request.algorithm = hands ? Algorithm::hand : Algorithm::broadcast;
+    request.root = operation.root;
+    if (hands) request.order = operation.order;
+    request.bytes = elements;
+    if (!has_part(operation, plan_.ranks().at(static_cast<std::size_t>(site_)))) return request;
     memory.bytes = drawn_bytes(plan_, index, site_);
     memory.bytes.resize(elements);
     request.output = memory.bytes;
-    request.algorithm = Algorithm::broadcast;
-    request.root = operation.root;
     return request;
   }
   memory.values = drawn_floats(plan_, index, site_);
