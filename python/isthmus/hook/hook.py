@@ -232,6 +232,10 @@ class Hook:
         shared = {key: value for key, value in whole.items() if key not in own}
         return {**shared, "grouping": self._grouping.state()}
 
+    def change_sites(self, sites: Sequence[str]) -> None:
+        """By rank: those of the epoch that follows."""
+        self._site.sites = tuple(sites)
+
     def take_over(self, state: Mapping[str, Any]) -> None:
         """Go on where the others are, who gave this; Refused if their model or codec is another.
 

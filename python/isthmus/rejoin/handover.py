@@ -6,7 +6,8 @@ transfers only; then all answer again, and another one gives.
 """
 
 import struct
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -15,6 +16,7 @@ from isthmus.errors import InternalError, IsthmusError, PeerLost, Refused
 from isthmus.rejoin.encoding import decode, encode
 from isthmus.rejoin.state import Digests, TrainingState
 from isthmus.session import Session
+from isthmus.spans import Spans
 
 _chunk_bytes = 32 << 20
 _chunks_in_flight = 4
@@ -54,32 +56,41 @@ class Whole:
 
 @dataclass(frozen=True)
 class Handed:
-    """How it ended. step: that follows, at all sites. taken: what this site was handed."""
+    """How it ended. step: that follows, at all sites. taken: what this site was handed. parts:
+    seconds for meeting, the transfer, taking it over, and comparing."""
 
     step: int
     donor: str
     takers: tuple[str, ...] = ()
     bytes: int = 0
     taken: Whole | None = None
+    parts: Mapping[str, float] = field(default_factory=dict)
 
 
 def hand_over(session: Session, state: TrainingState, mine: Standing) -> Handed:
     """At the gateways of all sites, with nothing else in flight. Raises Refused (this site's model
     is another), InternalError (the sites hold different states) or the session's error."""
+    spans = Spans(("meet", "transfer", "take_over", "compare"))
     while True:
-        donor, takers = _core.plan_hand_over(session.all_gather(mine.answer()))
+        with spans.of("meet"):
+            answers = session.all_gather(mine.answer())
+        donor, takers = _core.plan_hand_over(answers)
         if donor < 0:
             raise Refused("no site has a state to go on from: start all sites anew")
         handed = Handed(mine.step, session.sites[donor])
         if takers:
-            handed = _transfer(session, state, mine, donor, takers)
+            with spans.of("transfer"):
+                handed = _transfer(session, state, mine, donor, takers)
         complete = session.rank not in takers
         if handed.taken is not None:
-            handed = replace(handed, step=put(state, handed.taken))
+            with spans.of("take_over"):
+                handed = replace(handed, step=put(state, handed.taken))
             mine = replace(mine, has_state=True, step=handed.step)
             complete = True
-        if compare(session, state, complete=complete, step=handed.step):
-            return handed
+        with spans.of("compare"):
+            ended = compare(session, state, complete=complete, step=handed.step)
+        if ended:
+            return replace(handed, parts=spans.seconds())
 
 
 def put(state: TrainingState, whole: Whole) -> int:

@@ -6,12 +6,10 @@ or go on together. Who comes in is handed the others' state.
 """
 
 import contextlib
-import json
-import logging
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
@@ -19,6 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from isthmus import _core
 from isthmus.errors import IsthmusError, PeerLost, Refused
+from isthmus.events import came_in, stuck
 from isthmus.hook import Hook
 from isthmus.hook.site import Site
 from isthmus.rejoin.handover import (
@@ -32,8 +31,6 @@ from isthmus.rejoin.handover import (
 from isthmus.rejoin.state import Digests, Stateful, TrainingState
 from isthmus.seat import Seat
 from isthmus.session import Follower, Session
-
-_log = logging.getLogger("isthmus")
 
 
 class NextEpoch(Protocol):
@@ -57,7 +54,7 @@ class Pause:
     takers: tuple[str, ...]
     bytes: int
     seconds: float
-    parts: dict[str, float] = field(default_factory=dict)
+    parts: Mapping[str, float] = field(default_factory=dict)
 
 
 class Run:
@@ -172,6 +169,7 @@ class Run:
 
     def _follow(self, said: dict[str, Any], whole: Whole | None) -> None:
         self._step = said["step"]
+        self._hook.change_sites(said["sites"])
         if isinstance(self._session, Follower):
             self._session.sites, self._session.rank = tuple(said["sites"]), said["rank"]
         if said["sizes"] is None or self._site.size == 1:
@@ -236,12 +234,7 @@ class Run:
         session = self._gateway
         names = [session.sites[rank] for rank in self._members]
         patience = session.settings.on_loss.rejoin_timeout
-        _log.warning(
-            "site %r: only %s left, which is too few to go on: waiting up to %g s for others",
-            session.site,
-            ", ".join(names),
-            patience,
-        )
+        session.events.add(stuck(names, patience))
         if self._epochs is None or not self._epochs.wait(patience):
             raise PeerLost(
                 f"only {', '.join(names)} left, which is too few to go on, and nobody came within "
@@ -305,14 +298,13 @@ class Run:
             takers=handed.takers,
             bytes=handed.bytes,
             seconds=time.monotonic() - begun,
+            parts=handed.parts,
         )
         self.pauses.append(pause)
-        _log.info("site %r goes on in epoch %d: %s", session.site, session.epoch, _text(pause))
+        session.events.add(
+            came_in(pause.epoch, pause.step, pause.takers, pause.donor, pause.bytes, pause.seconds)
+        )
         return handed
-
-
-def _text(pause: Pause) -> str:
-    return json.dumps(asdict(pause))
 
 
 def _epochs_of(session: Session) -> NextEpoch | None:
