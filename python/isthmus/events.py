@@ -117,7 +117,7 @@ def partial_step(step: int, contributors: Sequence[Sequence[str]]) -> Event:
 def came_in(
     epoch: int, step: int, takers: Sequence[str], donor: str, size: int, seconds: float
 ) -> Event:
-    """takers: who were handed the donor's state; none: the others' paths are new, and that is all."""
+    """takers: who were handed the donor's state; none: only the paths to the others are new."""
     names = " and ".join(f'"{name}"' for name in takers)
     gave = f'; {names} took {size} bytes of state from "{donor}"' if takers else ""
     return Event(

@@ -76,12 +76,13 @@ def register(
         scaler=scaler,
     )
 
-    def take(state: object, bucket: GradBucket) -> torch.futures.Future[torch.Tensor]:
-        return hook.take(bucket)
-
-    ddp_model.register_comm_hook(None, take)
+    ddp_model.register_comm_hook(hook, _take)
     ddp_model.__dict__["isthmus_hook"] = hook  # for Run
     return hook
+
+
+def _take(hook: Hook, bucket: GradBucket) -> torch.futures.Future[torch.Tensor]:
+    return hook.take(bucket)
 
 
 def _check_delay(model: DistributedDataParallel, delay: int) -> None:
