@@ -181,6 +181,10 @@ class Session:
         result is made of them; each site may choose for itself.
         """
         self._check_usable()
+        if self.is_newcomer:  # and whose program has no Run would end the others' hand-over
+            raise Refused(
+                f"site {self.site!r} came into a run that goes on: train in an isthmus.Run"
+            )
         if op not in ("mean", "sum"):
             raise Refused(f'op is {op!r}; expected "mean" or "sum"')
         if not (0 <= weight < float("inf")):

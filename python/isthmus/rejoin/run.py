@@ -137,7 +137,11 @@ class Run:
             self._step += 1
 
     def close(self) -> None:
-        """Join no further epoch. The session stays open."""
+        """Step no more. The session stays open; close it next."""
+        self._give_up()
+        self._site.close()
+
+    def _give_up(self) -> None:
         if self._epochs is not None:
             self._epochs.close()
 
@@ -210,7 +214,7 @@ class Run:
                 return True
             self._say()
         except IsthmusError:
-            self.close()
+            self._give_up()
             raise
         return False
 
@@ -269,7 +273,7 @@ class Run:
         try:
             return self._hand_over(standing, begun, left)
         except IsthmusError:
-            self.close()
+            self._give_up()
             raise
 
     def _busy(self) -> int:
@@ -290,6 +294,7 @@ class Run:
             if left is not None:  # all have left it by now: they answered in the new epoch
                 threading.Thread(target=left.close, name="isthmus-left", daemon=True).start()
         self._members = tuple(range(session.world_size))
+        self._begun = time.monotonic()
         pause = Pause(
             step=handed.step,
             epoch=session.epoch,
