@@ -166,9 +166,8 @@ Request Site::request_for(std::size_t index) {
   if (moves_bytes(request.collective)) {
     const bool hands = request.collective == Collective::hand;
     request.algorithm = hands ? Algorithm::hand : Algorithm::broadcast;
-    request.root = operation.root;
     if (hands) request.order = operation.order;
-    request.bytes = elements;
+    request.root = operation.root, request.bytes = elements;
     if (!has_part(operation, plan_.ranks().at(static_cast<std::size_t>(site_)))) return request;
     memory.bytes = drawn_bytes(plan_, index, site_);
     memory.bytes.resize(elements);
