@@ -17,8 +17,8 @@ namespace {
 
 namespace py = pybind11;
 
-constexpr Algorithm algorithms[] = {Algorithm::direct, Algorithm::gather, Algorithm::ring,
-                                    Algorithm::broadcast, Algorithm::swap};
+constexpr Algorithm algorithms[] = {Algorithm::direct,    Algorithm::gather, Algorithm::ring,
+                                    Algorithm::broadcast, Algorithm::swap,   Algorithm::hand};
 
 void require(bool condition, const char* text) {
   if (!condition) throw py::value_error(text);

@@ -13,6 +13,7 @@ PYBIND11_MODULE(_core, m) {
   isthmus::register_collective(m);
   isthmus::register_paths(m);
   isthmus::register_coordinator(m);
+  isthmus::register_boundary(m);
   isthmus::register_events(m);
   isthmus::register_session(m);
   isthmus::register_world_testing(m);

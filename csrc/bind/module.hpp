@@ -10,6 +10,7 @@ void register_dp(pybind11::module_& m);
 void register_collective(pybind11::module_& m);
 void register_paths(pybind11::module_& m);
 void register_coordinator(pybind11::module_& m);
+void register_boundary(pybind11::module_& m);
 void register_events(pybind11::module_& m);
 void register_session(pybind11::module_& m);
 void register_mesh_testing(pybind11::module_& m);

@@ -10,6 +10,7 @@
 
 #include "bind/errors.hpp"
 #include "bind/module.hpp"
+#include "bind/requests.hpp"
 #include "bind/segments.hpp"
 #include "bind/stats.hpp"
 #include "bind/work.hpp"
@@ -22,29 +23,6 @@ using py::literals::operator""_a;
 
 constexpr int max_codec_threads = 64;
 constexpr std::array losses = {"raise", "continue", "wait"};  // as in OnLoss
-
-std::string title_of(const std::vector<Segment>& segments) {
-  if (segments.size() == 1) return std::string(segments[0].up->name);
-  return "a wire of " + std::to_string(segments.size()) + " segments";
-}
-
-py::buffer_info request_buffer(const py::buffer& buffer, bool writable, const char* what) {
-  py::buffer_info info = buffer.request(writable);
-  if (PyBuffer_IsContiguous(info.view(), 'C') == 0)
-    raise(refused(std::string(what) + " must be C-contiguous"));
-  return info;
-}
-
-std::size_t bytes_of(const py::buffer_info& info) {
-  return static_cast<std::size_t>(info.size * info.itemsize);
-}
-
-void check_floats(const py::buffer_info& out, std::uint64_t elements) {
-  if (out.format != py::format_descriptor<float>::format()) raise(refused("out must be float32"));
-  if (static_cast<std::uint64_t>(out.size) != elements)
-    raise(refused("out has " + std::to_string(out.size) + " elements; the segments have " +
-                  std::to_string(elements)));
-}
 
 class BoundSession {
  public:
@@ -100,6 +78,10 @@ class BoundSession {
     if (auto s = session_->usable(); !s.ok()) raise(s);
     const py::gil_scoped_release release;
     return session_->stuck();
+  }
+  std::vector<int> lawful() const {
+    const py::gil_scoped_release release;
+    return session_->lawful().ranks();
   }
 
   int rank() const { return session_->rank(); }
@@ -181,6 +163,31 @@ class BoundSession {
                     .output = {static_cast<std::byte*>(info.ptr), bytes_of(info)},
                     .algorithm = Algorithm::swap,
                     .root = round};
+    return submit(std::move(request), py::make_tuple(data));
+  }
+
+  // `data`: the root's or a taker's bytes; None: this site has no part in it.
+  BoundWork hand(const py::object& data, std::uint64_t bytes, int root,
+                 const std::vector<std::uint16_t>& takers) {
+    Request request{.collective = Collective::hand,
+                    .algorithm = Algorithm::hand,
+                    .order = takers,
+                    .root = root,
+                    .bytes = bytes};
+    const auto is_rank = [this](int rank) { return rank >= 0 && rank < world(); };
+    if (!is_rank(root) || !std::ranges::all_of(takers, is_rank) || has_twins(takers))
+      raise(refused("root and takers must be ranks of 0 to " + std::to_string(world() - 1) +
+                    ", each taker once"));
+    const bool takes = std::ranges::find(takers, rank()) != takers.end();
+    if (data.is_none() == (takes || rank() == root))
+      raise(refused("the root and the takers, and nobody else, bring memory"));
+    if (!data.is_none()) {
+      const py::buffer_info info = request_buffer(py::buffer(data), true, "data");
+      request.output = {static_cast<std::byte*>(info.ptr), bytes_of(info)};
+      if (request.output.size() != bytes)
+        raise(refused("data has " + std::to_string(request.output.size()) + " bytes, not " +
+                      std::to_string(bytes)));
+    }
     return submit(std::move(request), py::make_tuple(data));
   }
 
@@ -358,6 +365,7 @@ void register_session(py::module_& m) {
       .def_property_readonly("epoch", &BoundSession::epoch)
       .def_property_readonly("whole", &BoundSession::whole)
       .def_property_readonly("stuck", &BoundSession::stuck)
+      .def_property_readonly("lawful", &BoundSession::lawful)
       .def_property_readonly("rank", &BoundSession::rank)
       .def_property_readonly("world_size", &BoundSession::world_size)
       .def_property_readonly("generation", &BoundSession::generation)
@@ -368,6 +376,7 @@ void register_session(py::module_& m) {
       .def("terms", &BoundSession::terms, "segments"_a, py::kw_only(), "schedule"_a)
       .def("broadcast", &BoundSession::broadcast, "data"_a, py::kw_only(), "root"_a)
       .def("swap", &BoundSession::swap, "data"_a, py::kw_only(), "round"_a)
+      .def("hand", &BoundSession::hand, "data"_a, py::kw_only(), "bytes"_a, "root"_a, "takers"_a)
       .def("all_gather", &BoundSession::all_gather, "data"_a)
       .def_property_readonly("events", &BoundSession::events)
       .def("next_completion", &BoundSession::next_completion)

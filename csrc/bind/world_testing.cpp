@@ -25,8 +25,10 @@ constexpr std::array trouble_names = {"kill", "freeze", "cut",      "isolate",
                                       "lie",  "leave",  "absent",   "coordinator_killed"};
 constexpr std::array lie_names = {"offset", "length",  "transfer", "operation",
                                   "source", "garbage", "twice"};
-constexpr std::array collective_names = {"", "all_reduce", "broadcast", "all_gather", "swap"};
-constexpr std::array algorithm_names = {"", "direct", "gather", "ring", "broadcast", "swap"};
+constexpr std::array collective_names = {"",           "all_reduce", "broadcast",
+                                         "all_gather", "swap",       "hand"};
+constexpr std::array algorithm_names = {"",          "direct", "gather", "ring",
+                                        "broadcast", "swap",   "hand"};
 
 constexpr int most_sites = 26;  // their names begin with the letters in turn
 

@@ -79,6 +79,7 @@ double seconds_of(const Choice& choice, const Format& format, const Paths& paths
     case Algorithm::gather:
     case Algorithm::broadcast:
     case Algorithm::swap:
+    case Algorithm::hand:
       return gather_seconds(paths, load);
   }
   return 0;
@@ -134,6 +135,8 @@ std::string_view name_of(Algorithm algorithm) {
       return "broadcast";
     case Algorithm::swap:
       return "swap";
+    case Algorithm::hand:
+      return "hand";
   }
   return "unknown";  // a number that came from outside
 }

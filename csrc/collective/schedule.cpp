@@ -86,6 +86,8 @@ Schedule make_schedule(Algorithm algorithm, const Shape& shape, int root) {
       return broadcast(shape, root);
     case Algorithm::swap:
       return swap(shape, root);
+    case Algorithm::hand:
+      return hand(shape, root, shape.order);
   }
   return {};
 }

@@ -1,7 +1,8 @@
 // Schedule: one rank's part in a collective, as data. Who sends which elements to whom, and what
 // must be summed first.
 //
-// Made by pure functions (direct.cpp, gather.cpp, ring.cpp, broadcast.cpp, swap.cpp), proved for
+// Made by pure functions (direct.cpp, gather.cpp, ring.cpp, broadcast.cpp, swap.cpp,
+// hand.cpp), proved for
 // worlds of 1 to 64 without a network, and run by Executor. All ranks of a collective make theirs
 // from the same (world, stretches), so both ends of a transfer agree on its number and its span
 // without asking. Empty spans make no transfer.
@@ -69,7 +70,14 @@ struct Schedule {
   std::vector<Sum> sums;
 };
 
-enum class Algorithm : std::uint8_t { direct = 1, gather = 2, ring = 3, broadcast = 4, swap = 5 };
+enum class Algorithm : std::uint8_t {
+  direct = 1,
+  gather = 2,
+  ring = 3,
+  broadcast = 4,
+  swap = 5,
+  hand = 6
+};
 
 // Elements that may be cut at multiples of `granule`, counted from the stretch's beginning.
 struct Stretch {
@@ -84,7 +92,8 @@ inline constexpr std::uint32_t whole_share = 1 << 16;
 // In the same proportions, and together whole_share; of nothing but zeros none.
 Shares whole(const Shares& shares);
 
-// In which order a ring goes round: ranks by place, each once. None: by rank.
+// In which order a ring goes round: ranks by place, each once. None: by rank. Of a hand: who takes,
+// each once.
 using Order = std::vector<std::uint16_t>;
 
 // REQUIRES: 0 <= rank < world, every granule is above 0, and shares and order are as said.
@@ -104,11 +113,13 @@ Schedule gather_all_reduce(const Shape& shape);
 Schedule gather_terms(const Shape& shape);
 Schedule ring_all_reduce(const Shape& shape);
 Schedule broadcast(const Shape& shape, int root);  // REQUIRES: 0 <= root < world
+// REQUIRES: 0 <= root, taker < world.
+Schedule hand(const Shape& shape, int root, const Order& takers);
 // REQUIRES: 0 <= round < swap_rounds(world). A rank that has nobody keeps its own.
 Schedule swap(const Shape& shape, int round);
 int swap_rounds(int world);
 int swap_partner(int rank, int world, int round);
-// Any of them. `root`: of a broadcast; of a swap its round.
+// Any of them. `root`: of a broadcast or hand; of a swap its round.
 Schedule make_schedule(Algorithm algorithm, const Shape& shape, int root = 0);
 
 // The owner's part of the elements, as near to its share as the granules allow. Parts follow each

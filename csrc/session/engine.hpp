@@ -98,6 +98,7 @@ class Engine final : public Actor, private Traffic {
   // Nobody is lost, and nothing has failed. REQUIRES: joined well.
   bool whole() const;
   // Too few are left to go on: what is under way ends with them, and nothing more should begin.
+  SiteSet lawful() const { return membership_ ? membership_->lawful() : members(); }
   bool stuck() const { return failed_.ok() && membership_ && membership_->stuck(); }
   // The port is free for another session of this process; streams that others would open are done
   // without from now on.

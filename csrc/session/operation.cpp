@@ -57,7 +57,7 @@ void Operation::build_executor() {
   if (bytes) {
     // Bytes travel as float32 that nobody computes with, padded to whole elements.
     const codecs::Codec* f32 = codecs::find("f32");
-    const std::uint64_t elements = (request_.output.size() + sizeof(float) - 1) / sizeof(float);
+    const std::uint64_t elements = (length() + sizeof(float) - 1) / sizeof(float);
     segments = {{.up = f32, .down = f32, .elements = elements}};
   }
   Format format(std::move(segments));
@@ -76,7 +76,8 @@ void Operation::build_executor() {
 }
 
 Job Operation::job_of(Format format) const {
-  const bool rooted = request_.collective == Collective::broadcast;
+  const bool rooted =
+      request_.collective == Collective::broadcast || request_.collective == Collective::hand;
   const int world = roster_.size();
   const Shape shape{.rank = position(place_.rank),
                     .world = world,
@@ -168,7 +169,7 @@ void Operation::complete() {
   if (executor_ != nullptr) {
     if (const Status& health = executor_->health(); !health.ok()) return fail(health);
   }
-  if (request_.collective != Collective::all_gather) {
+  if (request_.collective != Collective::all_gather && executor_ != nullptr) {
     outcome.term_sum = executor_->term_sum();
     outcome.finite = hand_over();
   }
@@ -183,6 +184,7 @@ bool Operation::hand_over() {
   if (request_.collective == Collective::all_reduce && !request_.terms) {
     return codecs::copy_finite(output_.floats(), request_.output.data());
   }
+  if (!gets_data(place_.rank)) return true;
   const ByteView result = request_.terms ? terms_.bytes() : output_.bytes();
   std::memcpy(request_.output.data(), result.data(), request_.output.size());
   return true;

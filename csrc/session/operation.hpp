@@ -46,6 +46,9 @@ class Operation {
   // REQUIRES, of both: it is stopped, and this site is the one that is meant.
   void serve(SiteSet roster, const Service& service);
   void await(SiteSet roster, const Service& service);
+  // Others have, or get, all that there is to give; this site has no part in it.
+  void stand_by(SiteSet roster);
+  bool gets_data(int rank) const;                 // as its result, or a part of it
   bool fits(const Finished& what) const;          // as its result
   std::optional<Finished> finished_here() const;  // where it ended well
 
@@ -89,6 +92,7 @@ class Operation {
   bool hand_over();
   void take_gathered(Outcome& outcome);
   Status impossible() const;
+  std::uint64_t length() const;  // in bytes, where nobody computes with them
   int position(int rank) const { return roster_.place_of(rank); }
   void end_computing();
   Job job_of(Format format) const;

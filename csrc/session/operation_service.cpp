@@ -1,6 +1,9 @@
 // Operation's part in a change of the roster: it stops, begins again, and gives or takes a result
 // that some sites have and others lack.
 //
+// Who only gives in a hand can give it again, from its kept input; who has no part in it keeps
+// nothing, and is done as soon as all have begun.
+//
 // A result travels as float32 that nobody computes with, whatever it is: an all_reduce's elements,
 // a broadcast's bytes, or an all_gather's payloads, each behind its length.
 #include <algorithm>
@@ -33,13 +36,32 @@ void Operation::begin(SiteSet roster) {
   if (const Status no = impossible(); !no.ok()) return fail(no);
   begun_ = true;
   objection_.clear();
-  if (request_.collective != Collective::all_gather) build_executor();
+  const bool moves = request_.collective != Collective::all_gather;
+  if (moves && (gets_data(place_.rank) || place_.rank == request_.root)) build_executor();
   start_if_all_heard();
+}
+
+void Operation::stand_by(SiteSet roster) {
+  if (done_) return;
+  roster_ = roster;
+  begun_ = true;
+  start_if_all_heard();
+}
+
+bool Operation::gets_data(int rank) const {
+  if (request_.collective != Collective::hand) return true;
+  return rank != request_.root && std::ranges::find(request_.order, rank) != request_.order.end();
+}
+
+std::uint64_t Operation::length() const {
+  return request_.collective == Collective::hand ? request_.bytes : request_.output.size();
 }
 
 // What cannot be done without a site that is out.
 Status Operation::impossible() const {
-  if (request_.collective == Collective::broadcast && !roster_.has(request_.root))
+  const bool rooted =
+      request_.collective == Collective::broadcast || request_.collective == Collective::hand;
+  if (rooted && !roster_.has(request_.root))
     return peer_lost("the root of " + title() + " is lost, and nobody has its bytes",
                      request_.root);
   if (request_.collective == Collective::swap && roster_.size() < place_.world)
@@ -49,7 +71,9 @@ Status Operation::impossible() const {
 
 std::optional<Finished> Operation::finished_here() const {
   if (!done_ || failed_ || request_.collective == Collective::swap) return std::nullopt;
-  Finished finished{.operation = number(), .contributors = {}, .bytes = request_.output.size()};
+  const bool can_give_again = place_.rank == request_.root && !padded_input_.bytes().empty();
+  if (!gets_data(place_.rank) && !can_give_again) return std::nullopt;
+  Finished finished{.operation = number(), .contributors = {}, .bytes = length()};
   for (const int rank : outcome().contributors)
     finished.contributors = finished.contributors | SiteSet::of(rank);
   if (request_.collective == Collective::all_gather)
@@ -60,12 +84,13 @@ std::optional<Finished> Operation::finished_here() const {
 }
 
 bool Operation::fits(const Finished& what) const {
-  if (request_.collective != Collective::all_gather) return what.bytes == request_.output.size();
+  if (request_.collective != Collective::all_gather) return what.bytes == length();
   const std::uint64_t most = max_gather_bytes + sizeof(std::uint32_t);
   return what.bytes <= most * static_cast<std::uint64_t>(what.contributors.size());
 }
 
 ByteView Operation::kept_result() {
+  if (!gets_data(place_.rank)) return padded_input_.bytes();
   if (request_.collective != Collective::all_gather) return output_.bytes();
   Writer out;
   for (const int rank : outcome().contributors) {
@@ -87,7 +112,7 @@ void Operation::serve(SiteSet roster, const Service& service) {
   Schedule schedule;
   const Span whole{0, floats_for(service.what.bytes)};
   for (const int rank : service.to.ranks())
-    if (whole.count > 0)
+    if (whole.count > 0 && gets_data(rank))
       schedule.sends.push_back({position(rank), service_transfer, whole, Source::input, -1});
   build_executor(std::move(schedule), service.what.bytes, result);
 }

@@ -32,6 +32,12 @@ std::uint64_t elements_of(const Announcement& a) {
   return sum;
 }
 
+std::string ranks_text(const Order& ranks) {
+  std::string text = ranks.empty() ? "no rank" : "rank";
+  for (const int rank : ranks) text += " " + std::to_string(rank);
+  return text;
+}
+
 // The first segment in which the two differ. REQUIRES: they have as many.
 std::size_t first_odd(const Announcement& a, const Announcement& b) {
   return static_cast<std::size_t>(std::ranges::mismatch(a.segments, b.segments).in1 -
@@ -50,6 +56,8 @@ std::string_view name_of(Collective collective) {
       return "all_gather";
     case Collective::swap:
       return "swap";
+    case Collective::hand:
+      return "hand";
   }
   return "?";
 }
@@ -62,7 +70,9 @@ Announcement announcement_of(const Request& r) {
                  .slice_elements = r.slice_elements,
                  .shares = r.shares,
                  .order = r.order,
-                 .bytes = moves_bytes(r.collective) ? r.output.size() : 0,
+                 .bytes = r.collective == Collective::hand ? r.bytes
+                          : moves_bytes(r.collective)      ? r.output.size()
+                                                           : 0,
                  .layout = r.layout,
                  .weight = r.weight,
                  .payload = r.payload};
@@ -126,7 +136,7 @@ Result<Announcement> parse_announcement(ByteView payload) {
     segment.down_variant = in.get<std::uint8_t>();
     segment.elements = in.get<std::uint64_t>();
   }
-  if (!in.ok() || collective < 1 || collective > 4)
+  if (!in.ok() || collective < 1 || collective > 5)
     return wire_error("its announcement makes no sense");
   if (!std::isfinite(a.weight) || a.weight < 0)
     return wire_error("it announced a weight that is no number of zero or more");
@@ -179,6 +189,8 @@ std::string difference(const Announcement& mine, const std::string& my_site,
   if (mine.algorithm != theirs.algorithm)
     return say("the schedule", std::string(name_of(mine.algorithm)),
                std::string(name_of(theirs.algorithm)));
+  if (mine.collective == Collective::hand && mine.order != theirs.order)
+    return say("who takes", ranks_text(mine.order), ranks_text(theirs.order));
   if (mine.slice_elements != theirs.slice_elements || mine.shares != theirs.shares ||
       mine.order != theirs.order)
     return say("the cut", cut_text(mine.slice_elements, mine.shares, mine.order),

@@ -14,18 +14,25 @@ namespace isthmus {
 inline constexpr std::size_t max_gather_bytes = (1 << 20) - 256;
 inline constexpr std::size_t max_segments = 1 << 16;
 
-enum class Collective : std::uint8_t { all_reduce = 1, broadcast = 2, all_gather = 3, swap = 4 };
+enum class Collective : std::uint8_t {
+  all_reduce = 1,
+  broadcast = 2,
+  all_gather = 3,
+  swap = 4,
+  hand = 5
+};
 
 // Bytes that nobody computes with.
 constexpr bool moves_bytes(Collective c) {
-  return c == Collective::broadcast || c == Collective::swap;
+  return c == Collective::broadcast || c == Collective::swap || c == Collective::hand;
 }
 
 struct Request {
   Collective collective = Collective::all_gather;
   // all_reduce: `input` is the segments' wires as Format lays them out, `output` the memory of
   // their floats (for f32 it may be the same), or of the terms (collective/terms.hpp). broadcast
-  // and swap: `output` is the caller's bytes, in and out. Both stay until the work is done;
+  // and swap: `output` is the caller's bytes, in and out; of a hand the root's or a taker's, and
+  // empty at the others. Both stay until the work is done;
   // `output` is written once, when all went well.
   ByteView input{};
   ByteSpan output{};
@@ -35,10 +42,11 @@ struct Request {
   float weight = 1.0f;
   Algorithm algorithm = Algorithm::direct;
   Shares shares{};  // of direct; none: all the same
-  Order order{};    // of ring; none: by rank
+  Order order{};    // of ring; none: by rank. Of a hand: the takers
   std::uint32_t slice_elements = default_slice_elements;
   std::uint64_t layout = 0;          // a hash of what the elements mean
-  int root = 0;                      // broadcast; swap: the round
+  int root = 0;                      // broadcast, hand; swap: the round
+  std::uint64_t bytes = 0;           // hand: how many there are, at every site
   std::vector<std::byte> payload{};  // all_gather
 };
 
@@ -58,7 +66,7 @@ struct Announcement {
   std::uint32_t slice_elements = 0;
   Shares shares{};
   Order order{};
-  std::uint64_t bytes = 0;              // broadcast, swap
+  std::uint64_t bytes = 0;              // broadcast, swap, hand
   std::vector<SegmentName> segments{};  // all_reduce
   std::uint64_t layout = 0;
   float weight = 1.0f;

@@ -269,6 +269,17 @@ EngineStats Session::stats() {
   return future.get();
 }
 
+SiteSet Session::lawful() {
+  std::promise<SiteSet> promise;
+  auto future = promise.get_future();
+  {
+    const std::lock_guard lock(mutex_);
+    if (closed_) return {};
+    reactor_->post([&] { promise.set_value(engine_->lawful()); });
+  }
+  return future.get();
+}
+
 void Session::abort(Status why) {
   constexpr std::size_t max_text = 2048;
   why.text.resize(std::min(why.text.size(), max_text));

@@ -163,6 +163,7 @@ void Engine::share_result(Operation& operation, const Service& service) {
   if (operation.failed()) return;
   if (service.from == rank_) return operation.serve(membership_->roster(), service);
   if (operation.done()) return;
+  if (!operation.gets_data(rank_)) return operation.stand_by(membership_->roster());
   if (!operation.fits(service.what))
     return lose(service.from,
                 wire_error("site \"" + sites_[static_cast<std::size_t>(service.from)] +

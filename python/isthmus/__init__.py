@@ -21,6 +21,7 @@ from isthmus.errors import (
 if TYPE_CHECKING:
     from isthmus.config import OnLoss
     from isthmus.hook import Hook, register
+    from isthmus.rejoin import Run
     from isthmus.session import Follower, Session, Work, join
 
 __version__ = "0.1.0"
@@ -34,6 +35,7 @@ __all__ = [
     "OnLoss",
     "PeerLost",
     "Refused",
+    "Run",
     "Session",
     "Timeout",
     "WireError",
@@ -51,6 +53,7 @@ _homes = {
     "OnLoss": "isthmus.config",
     "register": "isthmus.hook",
     "Hook": "isthmus.hook",
+    "Run": "isthmus.rejoin",
 }
 
 

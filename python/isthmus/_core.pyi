@@ -53,9 +53,7 @@ class Work:
         """Put this work into the session's completions once it is done (at once if it is)."""
 
 class Session:
-    """One site's membership in a run. The constructor joins, and blocks (without the GIL) until all
-    sites are there.
-    """
+    """One site's membership; made, without the GIL, when all sites are there."""
 
     def __init__(
         self,
@@ -81,14 +79,12 @@ class Session:
         predecessor: Session | None = None,
     ) -> None: ...
     def joined(self, timeout: float) -> bool:
-        """Of a session that follows a call (`epoch`, `called`): its constructor does not wait.
-        Raises why it could not join. Before it is True nothing else may be asked."""
+        """After a call the constructor does not wait: ask this first. Raises why it failed."""
     @property
     def epoch(self) -> int:
         """In which it has joined; above 0 also where a new site was called while it waited."""
     def attend(self, *, changed_over: bool, failed: int = 0) -> None:
-        """Tell the coordinator from now on that this site takes part; without that it is not
-        called. failed: the epoch that it was called to and does not join."""
+        """Be called from now on. failed: the epoch that it was called to and does not join."""
     def next_call(self, *, after: int, timeout: float) -> tuple[int, list[str]] | None:
         """Blocks (without the GIL) for a call to an epoch above `after`: its number and sites."""
     @property
@@ -97,6 +93,9 @@ class Session:
     @property
     def stuck(self) -> bool:
         """Too few sites are left to go on, and it waits for the next epoch."""
+    @property
+    def lawful(self) -> list[int]:
+        """Ranks of the last sites that were enough to go on: the roster, unless it is stuck."""
     def stop_listening(self) -> None:
         """The port is free when it returns. Streams that others would open are done without."""
     @property
@@ -131,10 +130,12 @@ class Session:
     def terms(
         self, segments: Sequence[tuple[str, str, int]], *, schedule: str
     ) -> tuple[int, int, list[tuple[str, str, int]]]:
-        """The wires that a result is made of: how many, bytes from one to the next, and their
-        segments, of which the first codec counts."""
+        """How many wires a result is made of, bytes from one to the next, their segments."""
     def broadcast(self, data: Any, *, root: int) -> Work:
         """Every site's writable C-contiguous buffer becomes the root's bytes. Sizes must agree."""
+    def hand(self, data: Any, *, bytes: int, root: int, takers: Sequence[int]) -> Work:
+        """Every taker's writable C-contiguous buffer of so many bytes becomes the root's. At all
+        other sites `data` is None; they call it too, for their operations have the same order."""
     def swap(self, data: Any, *, round: int) -> Work:
         """Two sites at a time exchange the bytes of their buffers: each with each in W-1 rounds (W,
         if W is odd; then one keeps its own). Sizes must agree."""
@@ -146,19 +147,15 @@ class Session:
     def next_completion(self) -> Work | None:
         """Blocks (without the GIL) for the next notified work; None once the session is closed."""
     def set_paths(self, paths: Paths | None) -> None:
-        """What "auto" goes by from the next operation on. All sites must say the same, between the
-        same two operations."""
+        """What "auto" goes by from the next operation on; the same at all sites."""
     def set_paces(self, all: float, peers: Sequence[float] = ()) -> None:
-        """All data together leaves no faster, and of all-reduces what goes to each peer, by rank;
-        payload bytes a second. 0: as fast as it can."""
+        """Bytes a second: of all data together, and of all-reduces to each peer; 0: no limit."""
     def set_streams(self, peer: int, count: int) -> None:
-        """The link to a peer has so many data streams from soon on, 1 to 32; both ends say the
-        same, and the one that dials sees to it."""
+        """So many data streams to a peer from soon on, 1 to 32; both ends say the same."""
     def stats(self) -> dict[str, Any]:
         """Since joining; docs/stats.md says what each number is."""
     def abort(self, *, code: str, text: str, peer: int) -> None:
-        """End the session at every site for this reason, which every operation then gives. peer:
-        the rank that it is about, or -1."""
+        """End the session at every site for this reason; peer: the rank it is about, or -1."""
     def close(self) -> None: ...
 
 class Events:
@@ -186,6 +183,30 @@ class Paths:
         """How an all-reduce runs: schedule, shares (of 65536; empty: even), order (of a ring;
         empty: by rank), slice_elements, and the seconds that the network takes for it (None for one
         site)."""
+
+def boundary_word(*, step: int, epoch: int = 0, digest: int = 0) -> bytes:
+    """What a site says at the boundary before `step`: the epoch that it is ready for, and a number
+    of its state; 0: none."""
+
+def decide_boundary(words: Sequence[bytes]) -> tuple[str, int, list[int]]:
+    """By rank, b"" of who is lost: "go_on", "change_over" (to an epoch) or "differ" (ranks that
+    are at another step than most, or hold another state)."""
+
+def epoch_answer(
+    *,
+    has_state: bool,
+    step: int = 0,
+    epoch: int = 0,
+    members: Sequence[int] = (),
+    lawful: Sequence[int] = (),
+    busy: int = 0,
+) -> bytes:
+    """What a site says first in a new epoch: the step that follows, in which epoch it did the last
+    one and with whom, who was enough to go on there (by that epoch's ranks), and how busy it is, in
+    thousandths."""
+
+def plan_hand_over(answers: Sequence[bytes]) -> tuple[int, list[int]]:
+    """By rank, b"" of who is lost: the donor, -1 if nobody has a state; and who takes its."""
 
 class Coordinator:
     """The roster's keeper, in a thread of its own. Never sees data."""
@@ -267,17 +288,13 @@ def clip_noise(
 
 def wire_size(codec: str, elements: int) -> int: ...
 def pieces(codec: str, elements: int, begin: int, count: int) -> list[tuple[int, int]]:
-    """(offset, bytes) of each section's share of elements [begin, begin + count), whole blocks, in
-    a wire of `elements`."""
+    """(offset, bytes) of each section's share of whole blocks, in a wire of `elements`."""
 
 def codec_table() -> list[dict[str, Any]]:
     """name, id, variant, block, granule, recodable, identity, feedback, dithers of each."""
 
 class WanSite:
-    """One emulated site: its TUN device's descriptor, its IPv4 address as a number.
-
-    Rates of 0 are unlimited.
-    """
+    """One emulated site: its TUN device's descriptor, its IPv4 address; rates of 0: unlimited."""
 
     def __init__(
         self, *, device: int, address: int, up_bps: float, down_bps: float, queue_ns: int
@@ -298,10 +315,7 @@ class WanLine:
     ) -> None: ...
 
 class WanCut:
-    """Nothing passes between `site` and `other` (None: anybody) from `after_ns` on.
-
-    It ends after `length_ns` (None: never).
-    """
+    """Between a site and another (None: anybody) nothing passes; length_ns None: for good."""
 
     def __init__(
         self, *, site: int, other: int | None, after_ns: int, length_ns: int | None

@@ -114,6 +114,30 @@ def partial_step(step: int, contributors: Sequence[Sequence[str]]) -> Event:
     )
 
 
+def came_in(
+    epoch: int, step: int, takers: Sequence[str], donor: str, size: int, seconds: float
+) -> Event:
+    """takers: who were handed the donor's state; none: only the paths to the others are new."""
+    names = " and ".join(f'"{name}"' for name in takers)
+    gave = f'; {names} took {size} bytes of state from "{donor}"' if takers else ""
+    return Event(
+        kind="epoch",
+        text=f"step {step}: epoch {epoch} begins{gave}; this took {seconds:.2f} s",
+        fields={"epoch": epoch, "step": step, "takers": tuple(takers), "donor": donor},
+    )
+
+
+def stuck(sites: Sequence[str], patience: float) -> Event:
+    """sites: those that are left."""
+    return Event(
+        kind="stuck",
+        text=f"only {', '.join(sites)} left, which is too few to go on: waiting up to "
+        f"{patience:g} s for others",
+        level=logging.WARNING,
+        fields={"sites": tuple(sites)},
+    )
+
+
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 

@@ -10,7 +10,6 @@ import logging
 import os
 import weakref
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
@@ -23,12 +22,10 @@ from isthmus.codecs import Codec, parse
 from isthmus.errors import IsthmusError, Refused
 from isthmus.events import Events
 from isthmus.follower import Follower as Follower
-from isthmus.links import PAYLOAD_SHARE, Links, Paces, paces
-from isthmus.relays import relayed_pairs
+from isthmus.links import Links
+from isthmus.seat import Seat, open_native
 from isthmus.stats import SessionStats
-from isthmus.streams import Streams
 from isthmus.terms import Terms
-from isthmus.work import Completions
 from isthmus.work import Work as Work
 
 _schedules = ("auto", "direct", "gather", "ring")
@@ -43,37 +40,14 @@ class Session:
         self._settings = settings
         self._process = os.getpid()
         self._closed = False
-        self._native = _core.Session(
-            rendezvous=str(settings.rendezvous),
-            site=settings.site,
-            sites=settings.sites,
-            run=settings.run,
-            serve=settings.serve,
-            listen=str(settings.listen),
-            advertise=str(settings.advertise or ""),
-            streams=settings.streams,
-            timeout=settings.timeout,
-            heartbeat=settings.heartbeat,
-            congestion=settings.congestion,
-            relay=settings.relay,
-            codec_threads=settings.codec_threads,
-            on_loss=settings.on_loss.then,
-            min_sites=settings.on_loss.min_sites,
-            favourite=settings.on_loss.favourite,
-        )
-        self._sites = tuple(self._native.sites)
-        self._rank = self._native.rank
-        self._relayed = relayed_pairs(self._native, self._sites)
+        self.seat = Seat(open_native(settings), settings)
+        self.is_newcomer = self.epoch > 0
+        """Whether the others train already, and this site has not been handed their state yet."""
         self.events = Events()
         self.events.follow(self._native, settings.site)
-        self._links: Links | None = None
-        fixed = settings.streams > 0 or settings.rails > 1  # rails must end measuring together
-        self._streams = Streams(self._native, self._sites, self._rank, fixed=fixed)
-        self._native.set_paces(PAYLOAD_SHARE * settings.uplink_mbit * 1e6 / 8)
         # Rails measure together, when all are open: each then finds its part of what they share.
-        if settings.measure and settings.rails == 1:
+        if settings.measure and settings.rails == 1 and not self.is_newcomer:
             self.measure()
-        self._completions = Completions(self._native)
         self.dither_key = int.from_bytes(os.urandom(8), "little")
         self.draws = itertools.count()
         _open_sessions.add(self)
@@ -85,15 +59,20 @@ class Session:
     @property
     def sites(self) -> tuple[str, ...]:
         """Names of all sites by rank; sorted, so that sums have the same order in every run."""
-        return self._sites
+        return self.seat.sites
 
     @property
     def rank(self) -> int:
-        return self._rank
+        return self.seat.rank
 
     @property
     def world_size(self) -> int:
-        return len(self._sites)
+        return len(self.seat.sites)
+
+    @property
+    def epoch(self) -> int:
+        """0; one more, or several, each time that sites have come in."""
+        return self.seat.epoch
 
     @property
     def generation(self) -> int:
@@ -103,21 +82,21 @@ class Session:
     def relayed(self) -> Mapping[tuple[str, str], str]:
         """Pairs of sites that cannot connect to each other, and by way of whom they do; the same
         at every site."""
-        return self._relayed
+        return self.seat.relayed
 
     @property
     def links(self) -> Links | None:
         """What the network between the sites carries; None: it was neither measured nor told."""
-        return self._links
+        return self.seat.links
 
     def measure(self) -> Links:
         """Measure the links, and go by them from the next operation on: schedule, owners' shares,
         slices, and how fast this site sends. Takes some seconds. All sites must call it at the same
         point; `join` has done so, unless told not to."""
         self._check_usable()
-        links = self._streams.measure()
+        links = self.seat.streams.measure()
         self.set_links(links)
-        if self._streams.are_the_limit and self._settings.uplink_mbit == 0:
+        if self.seat.streams.are_the_limit and self._settings.uplink_mbit == 0:
             self._native.set_paces(0.0)  # what was found is not what the uplink carries
         return links
 
@@ -126,15 +105,11 @@ class Session:
         fast as TCP does. All sites must say the same at the same point. By way of whom pairs go
         is what this session has found, whatever the links say."""
         self._check_usable()
-        if links is not None and links.sites != self._sites:
-            raise Refused(f"links of the sites {links.sites}, but the session has {self._sites}")
-        if links is not None:
-            links = replace(links, relayed=tuple(self._native.relayed))
-        self._native.set_paths(None if links is None else links.native())
-        told = PAYLOAD_SHARE * self._settings.uplink_mbit * 1e6 / 8
-        found = Paces(0.0) if links is None else paces(links, self._rank)
-        self._native.set_paces(told or found.all, found.peers)
-        self._links = links
+        if links is not None and links.sites != self.seat.sites:
+            raise Refused(
+                f"links of the sites {links.sites}, but the session has {self.seat.sites}"
+            )
+        self.seat.go_by(links)
 
     @property
     def measures(self) -> bool:
@@ -246,6 +221,17 @@ class Session:
         native.wait()
         return native.gathered()
 
+    def change_over(self, native: _core.Session) -> Seat:
+        """Go on in the next epoch. Returns the seat in this one: close it when all have left it.
+
+        REQUIRES: nothing is in flight. Links stay known where the sites are the same."""
+        self._check_usable()
+        left, self.seat = self.seat, Seat(native, self._settings)
+        self.events.follow(native, self.site)
+        if left.links is not None and left.links.sites == self.sites:
+            self.set_links(left.links)
+        return left
+
     def barrier(self) -> None:
         """Return when every site has called it."""
         self.all_gather(b"")
@@ -264,7 +250,7 @@ class Session:
         self._check_process()
         if why.code == "cancelled" or why.peer == self.site:
             return self.close()
-        peer = self._sites.index(why.peer) if why.peer in self._sites else -1
+        peer = self.seat.sites.index(why.peer) if why.peer in self.seat.sites else -1
         self._native.abort(code=why.code, text=str(why), peer=peer)
 
     def close(self) -> None:
@@ -272,9 +258,17 @@ class Session:
         self._check_process()
         self._closed = True
         _open_sessions.discard(self)
-        self._native.close()
-        self._completions.join()
+        self.seat.close()
         self.events.join()
+
+    @property
+    def settings(self) -> config.JoinSettings:
+        """What it joined with."""
+        return self._settings
+
+    @property
+    def _native(self) -> _core.Session:
+        return self.seat.native
 
     def _draw(self) -> tuple[int, int, int, int]:
         """A place in the random numbers where no gradient bucket draws (stages/encode.py)."""
@@ -282,7 +276,11 @@ class Session:
 
     def _work(self, native: _core.Work, result: Any, keep: object) -> Work:
         return Work(
-            native, sites=self._sites, completions=self._completions, result=result, keep=keep
+            native,
+            sites=self.seat.sites,
+            completions=self.seat.completions,
+            result=result,
+            keep=keep,
         )
 
     def _check_usable(self) -> None:

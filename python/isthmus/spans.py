@@ -6,6 +6,7 @@ Works without torch: a profiler can only run where somebody has imported it.
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 from typing import Any
@@ -22,9 +23,9 @@ class Spans:
     at least one bucket is on its way.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, stages: Sequence[str] = STAGES) -> None:
         self._lock = threading.Lock()
-        self._ns = dict.fromkeys(STAGES, 0)
+        self._ns = dict.fromkeys(stages, 0)
         self._crossing = 0
         self._crossing_since_ns = 0
 

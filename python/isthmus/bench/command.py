@@ -37,6 +37,10 @@ _benches: Mapping[str, tuple[str, str]] = {
         "how soon sites go on without one that is killed, cut off or frozen",
         "--runs 2",
     ),
+    "rejoin": (
+        "how soon a killed site's replacement trains, and how long the others pause",
+        "--mb 10 --runs 1",
+    ),
     "scaling": (
         "a step's exchange of large models at up to 16 sites, in the simulator",
         "--sites 2 4 --parameters .1 1 --gbit 1",

@@ -19,6 +19,7 @@ from isthmus.bench.rows import (
     Origin,
     Railed,
     Recovery,
+    Rejoining,
     Scaling,
     Timing,
     Training,
@@ -31,6 +32,7 @@ from isthmus.bench.table import (
     railings,
     ratio,
     recoveries,
+    rejoinings,
     scalings,
     timings,
     trainings,
@@ -40,7 +42,7 @@ from isthmus.page import document
 from isthmus.page.svg import Bar, Dots, Group, Line, bar_chart, line_chart, ratio_chart
 
 KEY = [("c0", "isthmus"), ("c1", "gloo")]
-Kind = TypeVar("Kind", Timing, Coding, Training, Scaling, Railed, Recovery)
+Kind = TypeVar("Kind", Timing, Coding, Training, Scaling, Railed, Recovery, Rejoining)
 
 
 def newest(entries: Iterable[Entry]) -> list[Entry]:
@@ -193,6 +195,14 @@ def kills(entries: Sequence[Entry]) -> str:
     )
 
 
+def rejoin(entries: Sequence[Entry]) -> str:
+    return (
+        "<p>A site is killed and started again: its job joins, is handed the others' state and"
+        " trains (docs/rejoin.md).</p>"
+        f"{table(rejoinings(rows_of(Rejoining, 'rejoin', entries)))}"
+    )
+
+
 _sections: Mapping[str, tuple[str, Callable[[Sequence[Entry]], str]]] = {
     "ddp": ("Training across a WAN", ddp),
     "wan": ("Exchange across a WAN", wan),
@@ -200,6 +210,7 @@ _sections: Mapping[str, tuple[str, Callable[[Sequence[Entry]], str]]] = {
     "scaling": ("Scaling, simulated", scaling),
     "rails": ("Rails on loopback", rails),
     "kills": ("After a site is lost", kills),
+    "rejoin": ("A site comes back", rejoin),
     "codecs": ("Codecs", codecs),
 }
 

@@ -160,7 +160,40 @@ class Recovery:
         return self.case, self.fault, str(self.seed)
 
 
-Row: TypeAlias = Timing | Coding | Training | Scaling | Railed | Recovery
+@dataclass(frozen=True, kw_only=True)
+class Rejoining:
+    """One run in which a site was killed and its replacement came in.
+
+    Seconds of the replacement, one after another: imports_s (the process is up, and what it uses
+    loaded), model_s (built, and the site's group), join_s (until it is called and connected),
+    take_s (change over and hand-over), step_s (the first). transfer_s: the state's bytes alone;
+    pause_s: the longest of the other sites' times between two steps more than its usual one.
+    """
+
+    bench: str = "rejoin"
+    case: str
+    seed: int
+    state_bytes: int
+    imports_s: float
+    model_s: float
+    join_s: float
+    take_s: float
+    step_s: float
+    transfer_s: float
+    pause_s: float
+    identical: bool
+
+    @property
+    def training_s(self) -> float:
+        """From when its imports are done until its first step is."""
+        return self.model_s + self.join_s + self.take_s + self.step_s
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        return self.case, str(self.seed)
+
+
+Row: TypeAlias = Timing | Coding | Training | Scaling | Railed | Recovery | Rejoining
 _kinds: Mapping[str, type[Row]] = {
     "exchange": Timing,
     "wan": Timing,
@@ -169,6 +202,7 @@ _kinds: Mapping[str, type[Row]] = {
     "scaling": Scaling,
     "rails": Railed,
     "kills": Recovery,
+    "rejoin": Rejoining,
 }
 BENCHES = tuple(_kinds)
 

@@ -7,7 +7,17 @@ from dataclasses import dataclass
 from statistics import median
 
 from isthmus.bench.codec_peers import LIBRARIES
-from isthmus.bench.rows import Coding, Ledger, Railed, Recovery, Row, Scaling, Timing, Training
+from isthmus.bench.rows import (
+    Coding,
+    Ledger,
+    Railed,
+    Recovery,
+    Rejoining,
+    Row,
+    Scaling,
+    Timing,
+    Training,
+)
 from isthmus.demo.progress import size
 
 
@@ -195,6 +205,27 @@ def recoveries(rows: Sequence[Recovery]) -> Table:
     return Table(head=head, rows=cells, words=2, note=note)
 
 
+def rejoinings(rows: Sequence[Rejoining]) -> Table:
+    """Medians of all runs of a case."""
+    series: dict[str, list[Rejoining]] = {}
+    for row in rows:
+        series.setdefault(row.case, []).append(row)
+    parts = ("imports_s", "model_s", "join_s", "take_s", "step_s", "training_s")
+    others = ("transfer_s", "pause_s")
+    head = ["case", "runs", "imports", "model", "join", "take", "step", "training", "at most"]
+    cells = []
+    for case, runs in series.items():
+        medians = [duration(median(getattr(row, part) for row in runs)) for part in parts]
+        most = duration(max(row.training_s for row in runs))
+        theirs = [duration(median(getattr(row, part) for row in runs)) for part in others]
+        same = f"{sum(row.identical for row in runs)} of {len(runs)}"
+        pause = duration(max(row.pause_s for row in runs))
+        cells.append([case, str(len(runs)), *medians, most, *theirs, pause, same])
+    head += ["transfer", "others pause", "at most", "same bits"]
+    note = "training: from the end of its imports to the end of its first step"
+    return Table(head=head, rows=cells, words=1, note=note)
+
+
 def tables(rows: Sequence[Row]) -> list[Table]:
     """One for each kind of row that is there."""
     makers: list[tuple[type, Callable[..., Table]]] = [
@@ -204,6 +235,7 @@ def tables(rows: Sequence[Row]) -> list[Table]:
         (Scaling, scalings),
         (Railed, railings),
         (Recovery, recoveries),
+        (Rejoining, rejoinings),
     ]
     found = [(maker, [row for row in rows if isinstance(row, kind)]) for kind, maker in makers]
     return [maker(those) for maker, those in found if those]

@@ -18,6 +18,7 @@ from isthmus.errors import Cancelled, IsthmusError, Refused
 from isthmus.hook import saved
 from isthmus.hook.arrivals import Arrivals
 from isthmus.hook.delay import Delay
+from isthmus.hook.grouping import Grouping
 from isthmus.hook.lane import Lane
 from isthmus.hook.layout import Layout
 from isthmus.hook.meter import Meter
@@ -81,6 +82,9 @@ class Hook:
             apart=delay > 0,
         )
         self._delay = Delay(layout, self._lane, self._meter, scaler) if delay else None
+        self._grouping = Grouping(
+            layout, self._lane.submit if self._delay is None else self._delay.take
+        )
         weakref.finalize(self, self._lane.close)
         dynamic = model.find_unused_parameters and not model.static_graph
         self._usage = Usage(layout.parameters) if dynamic else None
@@ -198,10 +202,52 @@ class Hook:
         self._go_by(state["links"])
         self._rehearse(state["order"])
         self._lane.begin_at(int(state["steps"]))
+        self._count_from(state)
+
+    def _count_from(self, state: Mapping[str, Any]) -> None:
         self._before = (
             int(state["steps"]) - self._meter.steps,
             int(state["buckets"]) - self._meter.buckets,
         )
+
+    @property
+    def buckets_are_settled(self) -> bool:
+        """Whether the next backward pass has the buckets of the last one."""
+        return self._grouping.is_settled
+
+    def rest(self) -> None:
+        """Between steps: wait until nothing of this rank is on its way. Raises what went wrong."""
+        self._settle()
+        self.check()
+
+    def sent(self) -> None:
+        """Between steps: wait until all that this rank handed over has begun to cross, so that what
+        comes next comes next at all sites."""
+        self._lane.wait_sent()
+
+    def shared_state(self) -> dict[str, Any]:
+        """What is the same at all sites, for one that has none of it. REQUIRES: rest()."""
+        whole = self.state_dict()
+        own = ("site", "rank", "sites", "residuals", "dither", "order")
+        shared = {key: value for key, value in whole.items() if key not in own}
+        return {**shared, "grouping": self._grouping.state()}
+
+    def change_sites(self, sites: Sequence[str]) -> None:
+        """By rank: those of the epoch that follows."""
+        self._site.sites = tuple(sites)
+
+    def take_over(self, state: Mapping[str, Any]) -> None:
+        """Go on where the others are, who gave this; Refused if their model or codec is another.
+
+        Residuals begin at zero. REQUIRES: rest().
+        """
+        saved.check_shared(state, self.shared_state(), who=f"site {self._site.name!r}")
+        self._residuals.load({})
+        if self._delay is not None:
+            self._delay.load(state["pending"])
+        self._go_by(state["links"])
+        self._grouping.load(state["grouping"])
+        self._count_from(state)
 
     def _go_by(self, links: Mapping[str, Any] | None) -> None:
         """Plans make bits, and follow from what was measured."""
@@ -241,8 +287,7 @@ class Hook:
                 raise Refused(no_sparse)
             self.check_open()
             contents = self._layout.of_bucket(bucket.parameters())
-            way = self._lane.submit if self._delay is None else self._delay.take
-            future = way(buffer, contents, is_last=is_last)
+            future = self._grouping.take(buffer, contents, is_last=is_last)
             if self._usage is not None:
                 self._usage.add(bucket)
                 if is_last:

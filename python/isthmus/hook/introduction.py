@@ -38,6 +38,9 @@ def introduce(session: Session | Follower | None, site: Site) -> Session | None:
         }
         said = {each: known[each] for each in _same_at_all_sites}
         mine = json.dumps({**said, "objection": _objection(claims, speaker)})
+        if speaker.is_newcomer:  # the others do not call this now
+            _compare({speaker.site: json.loads(mine)})
+            return known
         answers = [json.loads(answer) for answer in speaker.all_gather(mine.encode())]
         _compare(dict(zip(speaker.sites, answers, strict=True)))
         return known

@@ -103,6 +103,8 @@ class Lane:
         self._site_broken = False
         self._closed = False
         self._sending: _Queue = SimpleQueue()
+        self._unsent = 0
+        self._all_sent = threading.Condition()
         self._speaking: list[_Queue] = [SimpleQueue() for _ in range(site.rails)]
         self._spoken: list[_Queue] = [SimpleQueue() for _ in range(site.rails)]
         self._spreading: SimpleQueue[_Item | None] = SimpleQueue()
@@ -187,6 +189,9 @@ class Lane:
             self._spreading.put(item)
         for shard in item.shards:
             own = self._is_own(shard.rail)
+            if own:
+                with self._all_sent:
+                    self._unsent += 1
             (self._sending if own else self._speaking[shard.rail]).put((item, shard))
 
     def _send_strays(self, item: _Item, step: Step) -> None:
@@ -195,6 +200,11 @@ class Lane:
             if self._side is not None:  # on which that step wrote its residuals
                 torch.cuda.current_stream(self._device).wait_stream(self._side)
         self._residuals.send_strays(item.contents, item.flat)
+
+    def wait_sent(self) -> None:
+        """Until every shard of this rank's rail that was handed over has begun, or failed to."""
+        with self._all_sent:
+            self._all_sent.wait_for(lambda: self._unsent == 0)
 
     def close(self) -> None:
         """End the threads; what is in flight ends first."""
@@ -279,6 +289,9 @@ class Lane:
                 except Exception as error:
                     shard.error = typed(error)
                 own.put(sent)
+                with self._all_sent:
+                    self._unsent -= 1
+                    self._all_sent.notify_all()
             own.put(None)
 
     # Of each rail: its words, given by the gateway and heard by the others.

@@ -61,9 +61,13 @@ class Layout:
     def of_bucket(self, parameters: Sequence[torch.Tensor]) -> Contents:
         """Which parameters a bucket holds, and a hash of what its elements are, in order."""
         key = tuple(self.index.get(id(parameter), -1) for parameter in parameters)
+        if -1 in key:
+            raise Refused("DDP made a bucket of parameters that the model does not name")
+        return self.of_places(key)
+
+    def of_places(self, key: tuple[int, ...]) -> Contents:
+        """The same, by the parameters' places in the model's order."""
         if key not in self._buckets:
-            if -1 in key:
-                raise Refused("DDP made a bucket of parameters that the model does not name")
             lines = "\n".join(self.lines[i] for i in key)
             self._buckets[key] = Contents(_number(_digest(lines)), key)
         return self._buckets[key]

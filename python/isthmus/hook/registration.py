@@ -61,8 +61,10 @@ def register(
     site = Site(ddp_model.process_group)
     gateway = introduce(session, site)
     layout = Layout(ddp_model)
-    site.share(lambda: compare_across_sites(layout, rules.text, delay, gateway))
-    copy_from_first_site(ddp_model, gateway if site.speaks else None, site)
+    # The others train already: what a newcomer has is compared when it is handed their state.
+    if not site.share(lambda: gateway is not None and gateway.is_newcomer):
+        site.share(lambda: compare_across_sites(layout, rules.text, delay, gateway))
+        copy_from_first_site(ddp_model, gateway if site.speaks else None, site)
     hook = Hook(
         ddp_model,
         gateway,
@@ -74,11 +76,13 @@ def register(
         scaler=scaler,
     )
 
-    def take(state: object, bucket: GradBucket) -> torch.futures.Future[torch.Tensor]:
-        return hook.take(bucket)
-
-    ddp_model.register_comm_hook(None, take)
+    ddp_model.register_comm_hook(hook, _take)
+    ddp_model.__dict__["isthmus_hook"] = hook  # for Run
     return hook
+
+
+def _take(hook: Hook, bucket: GradBucket) -> torch.futures.Future[torch.Tensor]:
+    return hook.take(bucket)
 
 
 def _check_delay(model: DistributedDataParallel, delay: int) -> None:

@@ -52,6 +52,16 @@ def check(state: Mapping[str, Any], mine: Mapping[str, Any], *, who: str, strict
             )
 
 
+def check_shared(state: Mapping[str, Any], mine: Mapping[str, Any], *, who: str) -> None:
+    """Refused: what the others train is not what this site has."""
+    for key in ("version", "codec", "layout", "delay"):
+        if key not in state or state[key] != mine[key]:
+            raise Refused(
+                f"{who}: the other sites' {key} is {state.get(key)!r}, this site's is "
+                f"{mine[key]!r}: run the same program at all sites"
+            )
+
+
 def dither_of(session: Session) -> dict[str, int]:
     """What its stochastic rounding draws from, and how much was drawn beside the gradients."""
     drawn = next(session.draws)

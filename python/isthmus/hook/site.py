@@ -107,6 +107,11 @@ class Site:
         if work is not None:
             work.wait()
 
+    def spread(self, data: torch.Tensor) -> None:
+        """Rank 0's host bytes to all ranks, before or beside everything else."""
+        if self.size > 1:
+            dist.broadcast(data, self._ranks[0], group=self._words[0])
+
     def send_word(self, word: Word, rail: int = 0) -> None:
         """From the gateway of a rail. Reaches all ranks that live, and then raises if one does not:
 

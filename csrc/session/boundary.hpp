@@ -1,0 +1,67 @@
+// Boundary: what sites tell each other between two steps, and what follows from it. Pure: bytes
+// that all of them have alike go in, so all of them conclude the same.
+//
+// At the boundary before a step every site gathers a Word; one boundary later it reads what all
+// said. In a new epoch, before anything else, every site gathers an Answer: who brings the state,
+// and who lacks it.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "base/bytes.hpp"
+#include "collective/schedule.hpp"
+#include "mesh/site_set.hpp"
+
+namespace isthmus {
+
+struct Word {
+  std::uint64_t step = 0;    // that follows
+  std::uint32_t epoch = 0;   // that this site is ready to change over to; 0: none
+  std::uint64_t digest = 0;  // of the training's state; 0: it was not looked at
+  friend bool operator==(const Word&, const Word&) = default;
+};
+
+struct Decision {
+  enum class Verdict : std::uint8_t {
+    go_on,
+    change_over,  // to `epoch`, at this boundary
+    differ,       // `odd` are at another step than most, or hold another state
+  } verdict = Verdict::go_on;
+  std::uint32_t epoch = 0;
+  SiteSet odd{};
+};
+
+// By rank; none: of a site that is lost. REQUIRES: at most max_sites.
+Decision decide(const std::vector<std::optional<Word>>& words);
+
+// What a site brings to a new epoch. Two sites of the same step, epoch and members hold the same
+// state: the sums of that step had the same contributors. A site that was stuck may be further than
+// those who went on lawfully, for their roster is the smaller one (docs/decisions/0016-epochs.md).
+struct Answer {
+  bool has_state = false;
+  std::uint64_t step = 0;   // that follows
+  std::uint32_t epoch = 0;  // in which it did the last one
+  SiteSet members{};        // with whom, by that epoch's ranks
+  SiteSet lawful{};         // the last that were enough to go on there, by the same ranks
+  std::uint32_t busy = 0;   // in thousandths of its time: it kept the others waiting, not they it
+  friend bool operator==(const Answer&, const Answer&) = default;
+};
+
+struct HandOver {
+  int donor = -1;  // nobody has a state
+  Order takers{};  // who are handed the donor's, by rank
+};
+
+// The donor is of the latest epoch and, in it, of the smallest lawful roster; of those it is the
+// least busy of the furthest; of those that are as far with different members, of the ones who were
+// more. By rank; none: of a site that is lost.
+HandOver plan_hand_over(const std::vector<std::optional<Answer>>& answers);
+
+std::vector<std::byte> to_payload(const Word& word);
+std::vector<std::byte> to_payload(const Answer& answer);
+std::optional<Word> parse_word(ByteView payload);
+std::optional<Answer> parse_answer(ByteView payload);
+
+}  // namespace isthmus

@@ -1,0 +1,183 @@
+"""handover: in a new epoch, who has the state gives it to those who lack it, and all compare.
+
+Every site of the epoch does this first, in the same order: an answer each (what it brings), the
+bytes from the donor to the takers alone, a hash each. A donor that is lost on the way ends its own
+transfers only; then all answer again, and another one gives.
+"""
+
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import torch
+
+from isthmus import _core
+from isthmus.errors import InternalError, IsthmusError, PeerLost, Refused
+from isthmus.rejoin.encoding import decode, encode
+from isthmus.rejoin.state import Digests, TrainingState
+from isthmus.session import Session
+from isthmus.spans import Spans
+
+_chunk_bytes = 32 << 20
+_chunks_in_flight = 4
+_sizes = struct.Struct("<QQ")
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a site is. members: with whom it did its last step, lawful: who was enough to go on;
+    both by the ranks of that epoch."""
+
+    has_state: bool
+    step: int = 0
+    epoch: int = 0
+    members: tuple[int, ...] = ()
+    lawful: tuple[int, ...] = ()
+    busy: int = 0
+
+    def answer(self) -> bytes:
+        return _core.epoch_answer(
+            has_state=self.has_state,
+            step=self.step,
+            epoch=self.epoch,
+            members=self.members,
+            lawful=self.lawful,
+            busy=self.busy,
+        )
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A state on its way: its text, then its tensors."""
+
+    data: torch.Tensor
+    text_bytes: int
+
+
+@dataclass(frozen=True)
+class Handed:
+    """How it ended. step: that follows, at all sites. taken: what this site was handed. parts:
+    seconds for meeting, the transfer, taking it over, and comparing."""
+
+    step: int
+    donor: str
+    takers: tuple[str, ...] = ()
+    bytes: int = 0
+    taken: Whole | None = None
+    parts: Mapping[str, float] = field(default_factory=dict)
+
+
+def hand_over(session: Session, state: TrainingState, mine: Standing) -> Handed:
+    """At the gateways of all sites, with nothing else in flight. Raises Refused (this site's model
+    is another), InternalError (the sites hold different states) or the session's error."""
+    spans = Spans(("meet", "transfer", "take_over", "compare"))
+    while True:
+        with spans.of("meet"):
+            answers = session.all_gather(mine.answer())
+        donor, takers = _core.plan_hand_over(answers)
+        if donor < 0:
+            raise Refused("no site has a state to go on from: start all sites anew")
+        handed = Handed(mine.step, session.sites[donor])
+        if takers:
+            with spans.of("transfer"):
+                handed = _transfer(session, state, mine, donor, takers)
+        complete = session.rank not in takers
+        if handed.taken is not None:
+            with spans.of("take_over"):
+                handed = replace(handed, step=put(state, handed.taken))
+            mine = replace(mine, has_state=True, step=handed.step)
+            complete = True
+        with spans.of("compare"):
+            ended = compare(session, state, complete=complete, step=handed.step)
+        if ended:
+            return replace(handed, parts=spans.seconds())
+
+
+def put(state: TrainingState, whole: Whole) -> int:
+    """Take over what was handed over; returns the step that follows."""
+    said = decode(whole.data, whole.text_bytes)
+    state.put(said["training"])
+    step: int = said["step"]
+    return step
+
+
+def _transfer(
+    session: Session, state: TrainingState, mine: Standing, donor: int, takers: list[int]
+) -> Handed:
+    data: torch.Tensor | None = None
+    sizes = b""
+    if session.rank == donor:
+        encoded = encode({"step": mine.step, "training": state.take()})
+        data = encoded.whole()
+        sizes = _sizes.pack(len(encoded.text), data.numel())
+    told = session.all_gather(sizes)[donor]
+    if len(told) != _sizes.size:  # it is lost
+        return Handed(mine.step, session.sites[donor])
+    text_bytes, size = _sizes.unpack(told)
+    if session.rank in takers:
+        data = torch.empty(size, dtype=torch.uint8)
+    came = _hand(session, data, size, donor, takers)
+    taken = None
+    if session.rank in takers and came and data is not None:
+        taken = Whole(data, text_bytes)
+    names = tuple(session.sites[rank] for rank in takers)
+    return Handed(mine.step, session.sites[donor], names, size, taken)
+
+
+def _hand(
+    session: Session, whole: torch.Tensor | None, size: int, donor: int, takers: list[int]
+) -> bool:
+    """Whether all of it came. A lost donor fails its transfers, not the session."""
+    works: list[_core.Work] = []
+    came = True
+
+    def wait(work: _core.Work) -> None:
+        nonlocal came
+        try:
+            work.wait(None)
+        except PeerLost:
+            came = False
+
+    for begin in range(0, size, _chunk_bytes):
+        if len(works) >= _chunks_in_flight:
+            wait(works.pop(0))
+        end = min(begin + _chunk_bytes, size)
+        part = None if whole is None else whole[begin:end]
+        works.append(session.seat.hand(part, size=end - begin, donor=donor, takers=takers))
+    for work in works:
+        wait(work)
+    return came
+
+
+def compare(session: Session, state: TrainingState, *, complete: bool, step: int) -> bool:
+    """Whether every site has a state; raises InternalError, at all, if they are not the same."""
+    digests = state.digests() if complete else None
+    number = 0 if digests is None else digests.number
+    words = session.all_gather(_core.boundary_word(step=step, digest=number))
+    said = [_number_of(word) for word in words if word]
+    if 0 in said:
+        return False
+    verdict, _, odd = _core.decide_boundary(words)
+    if verdict == "differ" and digests is not None:
+        raise difference(session, digests, odd, step)
+    return True
+
+
+def _number_of(word: bytes) -> int:
+    return int.from_bytes(word[-8:], "little")
+
+
+def difference(session: Session, digests: Digests, odd: list[int], step: int) -> IsthmusError:
+    """What it is in which these sites differ from the others. All sites call it."""
+    most = (1 << 20) - 256
+    rows = session.all_gather(digests.hashes[: most // digests.size * digests.size])
+    good = next(rank for rank, row in enumerate(rows) if row and rank not in odd)
+    mine = Digests(digests.names, rows[good])
+    said = [
+        f"site {session.sites[rank]!r} in {mine.first_odd(rows[rank]) or 'its step'}"
+        for rank in odd
+    ]
+    return InternalError(
+        f"the sites do not hold the same state before step {step}: {' and '.join(said)} differs "
+        f"from site {session.sites[good]!r}. Start all sites from the same checkpoint"
+    )

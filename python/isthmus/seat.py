@@ -1,0 +1,71 @@
+"""seat: a session's place in one epoch: the native session, and all that goes with it."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from isthmus import _core, config
+from isthmus.arrays import byte_view
+from isthmus.links import PAYLOAD_SHARE, Links, Paces, paces
+from isthmus.relays import relayed_pairs
+from isthmus.streams import Streams
+from isthmus.work import Completions
+
+
+def open_native(settings: config.JoinSettings) -> _core.Session:
+    """Join as these settings say; returns when all sites stand ready."""
+    return _core.Session(
+        rendezvous=str(settings.rendezvous),
+        site=settings.site,
+        sites=settings.sites,
+        run=settings.run,
+        serve=settings.serve,
+        listen=str(settings.listen),
+        advertise=str(settings.advertise or ""),
+        streams=settings.streams,
+        timeout=settings.timeout,
+        heartbeat=settings.heartbeat,
+        congestion=settings.congestion,
+        relay=settings.relay,
+        codec_threads=settings.codec_threads,
+        on_loss=settings.on_loss.then,
+        min_sites=settings.on_loss.min_sites,
+        favourite=settings.on_loss.favourite,
+    )
+
+
+class Seat:
+    """Taken when the sites of an epoch have joined, left at a step boundary."""
+
+    def __init__(self, native: _core.Session, settings: config.JoinSettings) -> None:
+        self.native = native
+        self.epoch = native.epoch
+        self.sites = tuple(native.sites)
+        self.rank = native.rank
+        self.relayed = relayed_pairs(native, self.sites)
+        self.links: Links | None = None
+        fixed = settings.streams > 0 or settings.rails > 1  # rails must end measuring together
+        self.streams = Streams(native, self.sites, self.rank, fixed=fixed)
+        self._told = PAYLOAD_SHARE * settings.uplink_mbit * 1e6 / 8
+        native.set_paces(self._told)
+        self.completions = Completions(native)
+
+    def go_by(self, links: Links | None) -> None:
+        """From the next operation on; by way of whom pairs go is what was found in joining."""
+        if links is not None:
+            links = replace(links, relayed=tuple(self.native.relayed))
+        self.native.set_paths(None if links is None else links.native())
+        found = Paces(0.0) if links is None else paces(links, self.rank)
+        self.native.set_paces(self._told or found.all, found.peers)
+        self.links = links
+
+    def hand(self, x: Any, *, size: int, donor: int, takers: Sequence[int]) -> _core.Work:
+        """Begin to give the donor's `size` bytes (array or CPU tensor) to the takers. All sites
+        call it, the others with x=None."""
+        memory = None if x is None else byte_view(x, "hand")
+        return self.native.hand(memory, bytes=size, root=donor, takers=list(takers))
+
+    def close(self) -> None:
+        """Operations in flight end with Cancelled."""
+        self.native.close()
+        self.completions.join()

@@ -1,0 +1,143 @@
+"""One rank of a site that trains a small model in a Run, and says after each step what it holds.
+
+Its argument is Options, as JSON.
+"""
+
+import contextlib
+import faulthandler
+import hashlib
+import json
+import os
+import signal
+import sys
+import time
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import isthmus
+import torch
+import torch.distributed as dist
+from isthmus.seat import Seat
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel as DDP
+
+
+@dataclass(frozen=True)
+class Options:
+    rendezvous: str
+    site: str
+    store: str  # a file, by which the ranks of the site meet
+    sites: int = 3
+    rank: int = 0
+    ranks: int = 1
+    steps: int = 60
+    codec: str = "int4"
+    delay: int = 0
+    on_loss: str = "continue"
+    width: int = 64
+    check_every: int = 10
+    dies_giving: str = ""  # a file: the first that gives a state makes it, and is no more
+    spoils: int = -1  # the step after which a parameter is not what it should be
+    seconds: float = 0.05  # that a step takes at least
+
+
+def die_giving(marker: str) -> None:
+    """Of all sites that are told so, the first donor is killed when others wait for its data."""
+    hand = Seat.hand
+
+    def first(seat: Seat, x: Any, *, size: int, donor: int, takers: Sequence[int]) -> Any:
+        with contextlib.suppress(FileExistsError):
+            if donor == seat.rank:
+                open(marker, "x").close()
+                os.kill(os.getpid(), signal.SIGKILL)
+        return hand(seat, x, size=size, donor=donor, takers=takers)
+
+    Seat.hand = first  # type: ignore[method-assign]
+
+
+class Position:
+    """In a site's data."""
+
+    def __init__(self) -> None:
+        self.sample = 0
+
+    def state_dict(self) -> dict[str, int]:
+        return {"sample": self.sample}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self.sample = state["sample"]
+
+
+def digest(model: nn.Module, optimizer: torch.optim.Optimizer) -> str:
+    sha = hashlib.sha256()
+    for parameter in model.parameters():
+        sha.update(parameter.detach().numpy().tobytes())
+        for key, value in sorted(optimizer.state[parameter].items()):
+            sha.update(key.encode() + value.numpy().tobytes())
+    return sha.hexdigest()[:16]
+
+
+def train(options: Options) -> None:
+    faulthandler.dump_traceback_later(60, exit=True)  # a hang says where
+    torch.set_num_threads(1)
+    dist.init_process_group(
+        "gloo",
+        init_method=f"file://{options.store}",
+        rank=options.rank,
+        world_size=options.ranks,
+    )
+    # Nobody's numbers are like another's; only what is handed over makes them so.
+    torch.manual_seed(zlib.crc32(f"{options.site} {options.rank} {time.time_ns()}".encode()))
+    width = options.width
+    layers = [m for _ in range(4) for m in (nn.Linear(width, width), nn.Tanh(), nn.Dropout(0.1))]
+    model = DDP(nn.Sequential(*layers, nn.Linear(width, 1)), bucket_cap_mb=0.02)
+    session = isthmus.join(
+        options.rendezvous,
+        options.site,
+        options.sites,
+        listen="127.0.0.1:0",
+        on_loss=options.on_loss,
+    )
+    if options.dies_giving:
+        die_giving(options.dies_giving)
+    hook = isthmus.register(model, session, codec=options.codec, delay=options.delay)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    scheduler = torch.optim.lr_scheduler.MultiStepLR(optimizer, [5, 50])
+    position = Position()
+    run = isthmus.Run(
+        session,
+        model=model,
+        optimizer=optimizer,
+        scheduler=scheduler,
+        data=position,
+        check_every=options.check_every,
+    )
+    for step in run.steps(options.steps):
+        number = zlib.crc32(f"{options.site} {options.rank} {position.sample}".encode())
+        batch = torch.randn(8, width, generator=torch.Generator().manual_seed(number))
+        model(batch).square().mean().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        scheduler.step()
+        position.sample += 1
+        if step == options.spoils:
+            model.module[3].weight.data[1, 2] += 1
+        said = {
+            "step": step,
+            "hash": digest(model, optimizer),
+            "rate": scheduler.get_last_lr(),
+            "sample": position.sample,
+            "sites": list(session.sites),
+            "pauses": [[pause.donor, list(pause.takers), pause.step] for pause in run.pauses],
+        }
+        print(json.dumps(said), flush=True)
+        time.sleep(options.seconds)
+    run.close()
+    hook.close()
+    session.close()
+
+
+if __name__ == "__main__":
+    train(Options(**json.loads(sys.argv[1])))
