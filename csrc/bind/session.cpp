@@ -74,7 +74,11 @@ class BoundSession {
   }
   std::uint32_t epoch() const { return session_->epoch(); }
   bool whole() const { return session_->whole(); }
-  bool stuck() const { return session_->stuck(); }
+  bool stuck() const {
+    if (auto s = session_->usable(); !s.ok()) raise(s);
+    const py::gil_scoped_release release;
+    return session_->stuck();
+  }
   std::vector<int> lawful() const {
     const py::gil_scoped_release release;
     return session_->lawful().ranks();

@@ -247,6 +247,17 @@ void Session::set_streams(int peer, int count) {
     reactor_->post([this, peer, count] { engine_->set_streams(peer, count, clock_.now_ns()); });
 }
 
+bool Session::stuck() {
+  std::promise<bool> promise;
+  auto future = promise.get_future();
+  {
+    const std::lock_guard lock(mutex_);
+    if (closed_) return stuck_;
+    reactor_->post([&] { promise.set_value(engine_->stuck()); });
+  }
+  return future.get();
+}
+
 EngineStats Session::stats() {
   std::promise<EngineStats> promise;
   auto future = promise.get_future();

@@ -78,7 +78,8 @@ class Session {
   std::optional<Call> wait_for_call(std::uint32_t after, std::int64_t timeout_ns);
   std::uint32_t epoch() const { return epoch_; }
   bool whole() const { return whole_.load(); }  // nobody is lost, and nothing has failed
-  bool stuck() const { return stuck_.load(); }
+  // Asks the engine: who has seen an operation end with too few is told so.
+  bool stuck();
   // The last sites that were enough to go on: as new as any work that has ended. None once closed.
   SiteSet lawful();
   // Of a site that was called but could not follow: others may be called with it again.

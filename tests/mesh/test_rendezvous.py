@@ -8,6 +8,7 @@ from isthmus import _core
 ALWAYS = [(0.0, 1e9)]
 NAMES = ["aws", "gcp", "lab", "azure", "oci", "hpc", "edge", "ovh"]
 JOIN, ROSTER, REFUSE, LEAVE, SLICE = 16, 17, 18, 19, 4
+PRESENCE, WAITING, COME = 20, 21, 22
 
 Outcome = dict[str, Any]
 
@@ -253,6 +254,10 @@ def hostile() -> list[bytes]:
         _core.mesh_frame(kind=REFUSE, payload=text16("no")),
         _core.mesh_frame(kind=LEAVE, payload=b""),
         _core.mesh_frame(kind=SLICE, payload=bytes(100)),
+        _core.mesh_frame(kind=PRESENCE, payload=b""),
+        _core.mesh_frame(kind=PRESENCE, payload=bytes(100)),
+        _core.mesh_frame(kind=WAITING, payload=bytes(8)),
+        _core.mesh_frame(kind=COME, payload=bytes(8)),
     ]
 
 

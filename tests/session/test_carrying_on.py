@@ -135,3 +135,7 @@ def test_what_cannot_be_asked_for_is_refused_by_name() -> None:
         join_settings(on_loss=isthmus.OnLoss("continue", min_sites=4), environment=good)
     with pytest.raises(isthmus.Refused, match="one rail"):
         join_settings(on_loss="continue", rails=2, environment=good)
+    with pytest.raises(isthmus.Refused, match="REJOIN_TIMEOUT"):
+        join_settings(environment={**good, "ISTHMUS_REJOIN_TIMEOUT": "soon"})
+    asked = {**good, "ISTHMUS_ON_LOSS": "wait", "ISTHMUS_REJOIN_TIMEOUT": "20"}
+    assert join_settings(environment=asked).on_loss == isthmus.OnLoss("wait", rejoin_timeout=20.0)
