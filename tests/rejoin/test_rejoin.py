@@ -211,3 +211,20 @@ def test_two_sites_of_which_one_dies_wait_for_its_replacement(
         assert len(lines[59]) == 2
     finally:
         world.end()
+
+
+def test_a_newcomer_of_another_codec_is_told_and_the_others_go_on(
+    rendezvous: str, tmp_path: Path
+) -> None:
+    world = World(rendezvous, tmp_path, steps=140)
+    try:
+        ranks = [world.start(name)[0] for name in NAMES]
+        ranks[0].wait_for_step(8)
+        (stranger,) = world.start("delta", codec="int8")
+        assert stranger.process.wait(timeout=60) == 1
+        assert "the other sites' codec is" in stranger.errors()
+        lines = by_step(ranks)
+        check_bits(lines)
+        assert len(lines[139]) == 3
+    finally:
+        world.end()
