@@ -247,37 +247,30 @@ void Session::set_streams(int peer, int count) {
     reactor_->post([this, peer, count] { engine_->set_streams(peer, count, clock_.now_ns()); });
 }
 
-bool Session::stuck() {
-  std::promise<bool> promise;
+// Asks in the engine's thread, and waits; nothing once the session is closed.
+template <class Question>
+auto Session::ask(Question question) -> std::optional<decltype(question())> {
+  std::promise<decltype(question())> promise;
   auto future = promise.get_future();
   {
     const std::lock_guard lock(mutex_);
-    if (closed_) return stuck_;
-    reactor_->post([&] { promise.set_value(engine_->stuck()); });
+    if (closed_) return std::nullopt;
+    reactor_->post([&] { promise.set_value(question()); });
   }
   return future.get();
+}
+
+bool Session::stuck() {
+  return ask([this] { return engine_->stuck(); }).value_or(stuck_.load());
 }
 
 EngineStats Session::stats() {
-  std::promise<EngineStats> promise;
-  auto future = promise.get_future();
-  {
-    const std::lock_guard lock(mutex_);
-    if (last_stats_) return *last_stats_;
-    reactor_->post([&] { promise.set_value(engine_->stats()); });
-  }
-  return future.get();
+  auto now = ask([this] { return engine_->stats(); });
+  return now ? *std::move(now) : last_stats_;
 }
 
 SiteSet Session::lawful() {
-  std::promise<SiteSet> promise;
-  auto future = promise.get_future();
-  {
-    const std::lock_guard lock(mutex_);
-    if (closed_) return {};
-    reactor_->post([&] { promise.set_value(engine_->lawful()); });
-  }
-  return future.get();
+  return ask([this] { return engine_->lawful(); }).value_or(SiteSet{});
 }
 
 void Session::abort(Status why) {

@@ -104,6 +104,8 @@ class Session {
   void run();
   void complete(std::shared_ptr<Work> work);
   void observe();
+  template <class Question>
+  auto ask(Question question) -> std::optional<decltype(question())>;
 
   SessionOptions options_;
   const pid_t owner_;
@@ -132,7 +134,7 @@ class Session {
   std::uint64_t next_operation_ = Engine::first_operation;
   std::shared_ptr<const Paths> paths_;
   bool closed_ = false;
-  std::optional<EngineStats> last_stats_;
+  EngineStats last_stats_;  // once closed; does not change again
   std::condition_variable called_;
   std::optional<Call> call_;
 };

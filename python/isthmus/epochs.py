@@ -12,9 +12,9 @@ import time
 
 from isthmus import _core, config
 from isthmus.errors import Cancelled, IsthmusError
+from isthmus.seat import open_native
 
 _LOOK_AGAIN = 0.25  # seconds, after which a thread that joins sees that it is not wanted any more
-_FOR_EVER = 1e8
 
 _log = logging.getLogger("isthmus")
 
@@ -28,27 +28,7 @@ def successor(
     connections stand. So is the coordinator, if this site serves."""
     if settings.listen.port != 0:
         predecessor.stop_listening()
-    return _core.Session(
-        rendezvous=str(settings.rendezvous),
-        site=settings.site,
-        sites=len(called),
-        run=settings.run,
-        serve=settings.serve,
-        listen=str(settings.listen),
-        advertise=str(settings.advertise or ""),
-        streams=settings.streams,
-        timeout=settings.timeout,
-        heartbeat=settings.heartbeat,
-        congestion=settings.congestion,
-        relay=settings.relay,
-        codec_threads=settings.codec_threads,
-        on_loss=settings.on_loss.then,
-        min_sites=min(settings.on_loss.min_sites, len(called)),
-        favourite=settings.on_loss.favourite,
-        epoch=epoch,
-        called=called,
-        predecessor=predecessor,
-    )
+    return open_native(settings, epoch=epoch, called=called, predecessor=predecessor)
 
 
 class Epochs:

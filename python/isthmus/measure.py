@@ -130,8 +130,8 @@ class Rates:
 @dataclass(frozen=True)
 class Transfers:
     """What went between the sites in some seconds: bytes so far as [look][to][from], as they
-    arrived in order and as they were acknowledged in any; and of the segments as [from][to] what
-    part was sent again."""
+    arrived in order and as they were acknowledged in any; and of the segments what part was sent
+    again, as [from][to]."""
 
     seconds: float
     arrived: NDArray[np.float64]
@@ -141,25 +141,28 @@ class Transfers:
     def rates(self, relayed: Sequence[tuple[int, int, int]] = ()) -> Rates:
         return Rates.of(self.arrived, self.seconds, relayed)
 
-    def ends(self) -> Rates:
-        """Of uplinks and downlinks while all their links were in use. A packet that is lost holds
-        up what arrives in order, not what is acknowledged; that in turn comes in bursts."""
-        through = self.delivered
-        return Rates(through[-1].T / self.seconds, self._busy(through, 1), self._busy(through, 2))
+    def uplinks(self) -> NDArray[np.float64]:
+        """What each carried while all its links were in use. A packet that is lost holds up what
+        arrives in order, not what is acknowledged; that in turn comes in bursts."""
+        return self._busy(2)
 
-    def _busy(self, through: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
-        times = np.linspace(0, self.seconds, len(through))
+    def downlinks(self) -> NDArray[np.float64]:
+        """The same."""
+        return self._busy(1)
+
+    def _busy(self, end: int) -> NDArray[np.float64]:
+        times = np.linspace(0, self.seconds, len(self.delivered))
 
         def rate(curves: NDArray[np.float64]) -> float:
             used = [curve for curve in curves.T if curve[-1] > 0]
             if not used:
                 return 0.0
-            end = min(float(np.interp(_ALL_BUSY * curve[-1], curve, times)) for curve in used)
-            begin = _STARTED * end
-            between = [np.interp([begin, end], times, curve) for curve in used]
-            return float(sum(b - a for a, b in between)) / max(end - begin, _LOOK_EVERY)
+            till = min(float(np.interp(_ALL_BUSY * curve[-1], curve, times)) for curve in used)
+            since = _STARTED * till
+            between = [np.interp([since, till], times, curve) for curve in used]
+            return float(sum(b - a for a, b in between)) / max(till - since, _LOOK_EVERY)
 
-        return np.array([rate(np.take(through, i, axis=axis)) for i in range(through.shape[1])])
+        return np.array([rate(np.take(self.delivered, i, end)) for i in range(len(self.again))])
 
 
 def without_overload(seen: Rates, runs: Sequence[Transfers]) -> Rates:
@@ -174,11 +177,11 @@ def without_overload(seen: Rates, runs: Sequence[Transfers]) -> Rates:
         mean = np.average(carried, axis=0, weights=np.maximum(over, 1e-9))
         return np.where(2 * over.sum(axis=0) > len(runs), _ROOM * mean, found)
 
-    ends = [run.ends() for run in runs]
+    uplinks, downlinks = [run.uplinks() for run in runs], [run.downlinks() for run in runs]
     return Rates(
         seen.pair,
-        known(seen.uplink, [end.uplink for end in ends], np.array(often.all(axis=2))),
-        known(seen.downlink, [end.downlink for end in ends], np.array(often.all(axis=1))),
+        known(seen.uplink, uplinks, np.array(often.all(axis=2))),
+        known(seen.downlink, downlinks, np.array(often.all(axis=1))),
     )
 
 

@@ -12,12 +12,20 @@ from isthmus.streams import Streams
 from isthmus.work import Completions
 
 
-def open_native(settings: config.JoinSettings) -> _core.Session:
-    """Join as these settings say; returns when all sites stand ready."""
+def open_native(
+    settings: config.JoinSettings,
+    *,
+    epoch: int = 0,
+    called: Sequence[str] = (),
+    predecessor: _core.Session | None = None,
+) -> _core.Session:
+    """Join as these settings say; returns when all sites stand ready, or, of an epoch to which
+    sites are called, at once: ask joined()."""
+    sites = len(called) or settings.sites
     return _core.Session(
         rendezvous=str(settings.rendezvous),
         site=settings.site,
-        sites=settings.sites,
+        sites=sites,
         run=settings.run,
         serve=settings.serve,
         listen=str(settings.listen),
@@ -29,8 +37,11 @@ def open_native(settings: config.JoinSettings) -> _core.Session:
         relay=settings.relay,
         codec_threads=settings.codec_threads,
         on_loss=settings.on_loss.then,
-        min_sites=settings.on_loss.min_sites,
+        min_sites=min(settings.on_loss.min_sites, sites) if called else settings.on_loss.min_sites,
         favourite=settings.on_loss.favourite,
+        epoch=epoch,
+        called=called,
+        predecessor=predecessor,
     )
 
 

@@ -16,6 +16,7 @@ import torch
 from torch.nn.parallel import DistributedDataParallel
 
 from isthmus import _core
+from isthmus.epochs import Epochs
 from isthmus.errors import IsthmusError, PeerLost, Refused
 from isthmus.events import came_in, stuck
 from isthmus.hook import Hook
@@ -198,7 +199,7 @@ class Run:
             handed = self._hand_over(Standing(has_state=False), time.monotonic(), None)
             session.is_newcomer = False
         if self._epochs is None:
-            self._epochs = _epochs_of(session)
+            self._epochs = Epochs(session.settings, session.seat.native)
         return handed
 
     @property
@@ -310,9 +311,3 @@ class Run:
             came_in(pause.epoch, pause.step, pause.takers, pause.donor, pause.bytes, pause.seconds)
         )
         return handed
-
-
-def _epochs_of(session: Session) -> NextEpoch | None:
-    from isthmus.epochs import Epochs
-
-    return Epochs(session.settings, session._native)
