@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <string_view>
 
 #include "base/check.hpp"
 #include "net/address.hpp"
@@ -66,9 +67,18 @@ int get_option(int fd, int level, int name) {
 }
 
 // About a quarter of a send buffer is the kernel's own books. 0: not known.
-std::int64_t window_bytes(std::int64_t send_buffer, std::int64_t peer_window) {
+std::int64_t buffer_bytes(std::int64_t send_buffer, std::int64_t peer_window) {
   const std::int64_t payload = send_buffer / 4 * 3;
   return peer_window == 0 ? payload : std::min(payload, peer_window);
+}
+
+// Whether its congestion control models the path, as BBR does: its window then follows the rate,
+// and does not hold it back.
+bool models_path(int fd) {
+  std::array<char, 16> name{};
+  socklen_t size = name.size();
+  return getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name.data(), &size) == 0 &&
+         std::string_view(name.data()).starts_with("bbr");
 }
 
 class TcpStream final : public Stream {
@@ -137,11 +147,17 @@ class TcpStream final : public Stream {
             .busy_ns = static_cast<std::int64_t>(info.tcpi_busy_time) * 1000,
             .delivery_bits_per_s = static_cast<double>(info.tcpi_delivery_rate) * 8,
             .segment_bytes = static_cast<int>(info.tcpi_snd_mss),
-            .window_bytes = window_bytes(get_option(socket_.fd(), SOL_SOCKET, SO_SNDBUF),
-                                         std::int64_t{info.tcpi_snd_wnd})};
+            .window_bytes = window_bytes(info)};
   }
 
  private:
+  std::int64_t window_bytes(const tcp_info& info) const {
+    const std::int64_t buffers = buffer_bytes(get_option(socket_.fd(), SOL_SOCKET, SO_SNDBUF),
+                                              std::int64_t{info.tcpi_snd_wnd});
+    if (models_path(socket_.fd())) return buffers;
+    return std::min(buffers, std::int64_t{info.tcpi_snd_cwnd} * info.tcpi_snd_mss);
+  }
+
   Status broken(int error) const {
     return peer_lost("the connection to " + peer_ + " broke: " + error_text(error));
   }

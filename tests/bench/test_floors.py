@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -34,25 +35,45 @@ def test_a_thin_site_must_at_least_receive_the_result() -> None:
     assert floors.floor_s(links.parse("thin"), 25_000_000, "f32") == pytest.approx(4.05)
 
 
-def seconds_of(network: Links, shares: tuple[float, ...], up: float, down: float) -> float:
-    """With such shares: the slowest of all sites' directions and of all pairs."""
+def test_sites_that_cannot_connect_go_round_a_ring_or_let_a_third_one_carry() -> None:
+    assert floors.floor_s(links.parse("blocked"), 25_000_000, "f32") == pytest.approx(1.25)
+    # The third site's uplink carries .325 s of int4 with the best split, instead of .230.
+    assert floors.floor_s(links.parse("blocked"), 25_000_000, "int4") == pytest.approx(
+        0.375, rel=4e-3
+    )
+
+
+@pytest.mark.parametrize(("sites", "cut", "found"), [(3, (0, 1), False), (4, (1, 2), True)])
+def test_a_ring_needs_four_sites_if_two_cannot_connect(
+    sites: int, cut: tuple[int, int], found: bool
+) -> None:
+    assert floors.has_ring(replace(even(sites, 100, 1000), cut=(cut,))) is found
+
+
+def test_only_a_site_that_both_can_reach_carries_what_they_exchange() -> None:
+    network = replace(even(4, 100, 1000), cut=((0, 1), (1, 2)))
+    assert list(floors.carriers(network)) == [{(0, 1): 3, (1, 2): 3}]
+
+
+def seconds_of(
+    network: Links, shares: tuple[float, ...], up: float, down: float, carrier: int | None = None
+) -> float:
+    """With such shares: the slowest of all sites' directions and of all pairs. carrier: the one
+    that passes on what sites 0 and 1 exchange."""
     world = len(network.sites)
-    took = [0.0]
-    for i, site in enumerate(network.sites):
-        sent = received = 0.0
-        for j in range(world):
-            if j == i:
-                continue
-            there = shares[j] * up + shares[i] * down
-            sent += there
-            received += shares[i] * up + shares[j] * down
-            rate = network.pair(i, j).rate_mbit
-            took.append(there / (rate * floors.BYTES_PER_MBIT) if rate else 0.0)
-        if site.up_mbit:
-            took.append(sent / (site.up_mbit * floors.BYTES_PER_MBIT))
-        if site.down_mbit:
-            took.append(received / (site.down_mbit * floors.BYTES_PER_MBIT))
-    return max(took)
+    sent, received = [0.0] * world, [0.0] * world
+    between = dict.fromkeys(itertools.permutations(range(world), 2), 0.0)
+    for i, j in itertools.permutations(range(world), 2):
+        apart = carrier is not None and {i, j} == {0, 1}
+        for source, to in [(i, carrier), (carrier, j)] if carrier and apart else [(i, j)]:
+            bytes = shares[j] * up + shares[i] * down
+            sent[source] += bytes
+            received[to] += bytes
+            between[source, to] += bytes
+    moved = [(network.pair(*ends).rate_mbit, bytes) for ends, bytes in between.items()]
+    for site, out, into in zip(network.sites, sent, received, strict=True):
+        moved += [(site.up_mbit, out), (site.down_mbit, into)]
+    return max(bytes / (rate * floors.BYTES_PER_MBIT) if rate else 0.0 for rate, bytes in moved)
 
 
 def drawn(seed: int) -> Links:
@@ -69,13 +90,14 @@ def drawn(seed: int) -> Links:
     )
 
 
+@pytest.mark.parametrize("carrier", [None, 2])
 @pytest.mark.parametrize("seed", range(30))
-def test_no_split_is_better_than_the_floors(seed: int) -> None:
+def test_no_split_is_better_than_the_floors(seed: int, carrier: int | None) -> None:
     network, up, down = drawn(seed), 1_000_000, 2_000_000
-    best = floors.split_s(network, up, down)
+    best = floors.split_s(network, up, down, {(0, 1): carrier} if carrier else {})
     steps = 40
     tried = [
-        seconds_of(network, (a / steps, b / steps, (steps - a - b) / steps), up, down)
+        seconds_of(network, (a / steps, b / steps, (steps - a - b) / steps), up, down, carrier)
         for a, b in itertools.product(range(steps + 1), repeat=2)
         if a + b <= steps
     ]

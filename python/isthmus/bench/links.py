@@ -13,11 +13,13 @@ from isthmus.wan.settings import PairLimits, SiteLimits
 
 @dataclass(frozen=True, kw_only=True)
 class Links:
-    """One network. `pairs` has the key (a, b) for every a < b; a rate of 0 is unlimited."""
+    """One network. `pairs` has the key (a, b) for every a < b; a rate of 0 is unlimited. cut: pairs
+    that cannot connect."""
 
     title: str
     sites: tuple[SiteLimits, ...]
     pairs: Mapping[tuple[int, int], PairLimits]
+    cut: tuple[tuple[int, int], ...] = ()
 
     def pair(self, a: int, b: int) -> PairLimits:
         return self.pairs[min(a, b), max(a, b)]
@@ -31,9 +33,9 @@ class Links:
         """The same with such a share of all packets lost."""
         if loss == 0:
             return self
-        return Links(
+        return replace(
+            self,
             title=f"{self.title}, {loss * 100:g} % lost",
-            sites=self.sites,
             pairs={ends: replace(pair, loss=loss) for ends, pair in self.pairs.items()},
         )
 
@@ -86,9 +88,14 @@ def far() -> Links:
     )
 
 
+def blocked() -> Links:
+    """Four sites, two of which cannot connect to each other."""
+    return replace(even(4, 100, 1000), title="4 sites, 100 ms, two cannot connect", cut=((1, 2),))
+
+
 def parse(text: str, site_mbit: float = 1000) -> Links:
-    """A network by its short name: SITES:ROUND_TRIP_MS, "thin" or "far"."""
-    named = {"thin": thin, "far": far}
+    """A network by its short name: SITES:ROUND_TRIP_MS, "thin", "far" or "blocked"."""
+    named = {"thin": thin, "far": far, "blocked": blocked}
     if text in named:
         return named[text]()
     match = re.fullmatch(r"(\d+):(\d+(?:\.\d*)?)", text)

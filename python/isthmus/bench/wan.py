@@ -1,7 +1,8 @@
 """All-reduce of float32 across an emulated WAN: isthmus against gloo in the same run.
 
 A case is SITES:ROUND_TRIP_MS, or "thin" (4 sites, 100 ms, one of 200 Mbit/s), or "far" (3 sites,
-pairs of 20, 80 and 150 ms and of 500, 1000 and 200 Mbit/s). A site sends and receives at most
+pairs of 20, 80 and 150 ms and of 500, 1000 and 200 Mbit/s), or "blocked" (4 sites, 100 ms, two of
+which cannot connect to each other: gloo has no way there and is left out). A site sends and receives at most
 --site-mbit; isthmus measures that and the links when it joins, unless --no-measure, and with
 --tell-uplink is told it (uplink_mbit). What it planned is by what it measured. Each size has an
 emulator of its own run, its first operations warm the connections up, and the floor is computed:
@@ -50,14 +51,14 @@ def name(elements: int, network: Links, settings: argparse.Namespace) -> str:
     return ", ".join(words)
 
 
-def libraries(settings: argparse.Namespace) -> list[str]:
+def libraries(network: Links, settings: argparse.Namespace) -> list[str]:
     ours = [] if settings.gloo_only else [f"isthmus {codec}" for codec in settings.codecs]
-    return ours if settings.no_gloo else ["gloo", *ours]
+    return ours if settings.no_gloo or network.cut else ["gloo", *ours]
 
 
 def results_of(network: Links, elements: int, settings: argparse.Namespace) -> list[job.Result]:
     """One size on one network, by rank. BenchFailed if a site fails."""
-    taking_part = libraries(settings)
+    taking_part = libraries(network, settings)
     repeats = dict.fromkeys(taking_part, settings.repeats)
     if elements * 4 > 50e6 and "gloo" in repeats:
         repeats["gloo"] = min(3, settings.repeats)
@@ -81,6 +82,8 @@ def results_of(network: Links, elements: int, settings: argparse.Namespace) -> l
         file.write_text(network.file())
         line = ["--sites", str(sites), "--links", str(file), "--timeout", f"{job.PATIENCE_S:g}"]
         line += ["--cc", settings.cc] if settings.cc else []
+        for a, b in network.cut:
+            line += ["--cut", f"0:{a}-{b}"]
         if settings.tcp_buffer_kib:
             line += ["--tcp-buffer-kib", str(settings.tcp_buffer_kib)]
         return [rank[0] for rank in job.run_on_wan(task, line)]
