@@ -1,12 +1,14 @@
 """Links measured between real sites on the loopback, and what measuring is made of."""
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any, cast
 
 import isthmus
 import numpy as np
 import pytest
-from isthmus import _core, testing
+from isthmus import _core, measure, testing
 from isthmus.links import Links, Paces, even_links, paces
 from isthmus.measure import (
     Box,
@@ -18,6 +20,7 @@ from isthmus.measure import (
     widths,
     without_overload,
 )
+from numpy.typing import NDArray
 
 
 def test_a_rate_is_of_the_middle_of_a_transfer_and_bursts_do_not_raise_it() -> None:
@@ -120,6 +123,56 @@ def test_every_round_is_in_one_group_and_groups_are_few(world: int) -> None:
     found = groups(world)
     assert [r for group in found for r in group] == list(range(rounds(world)))
     assert len(found) <= 2 and all(len(group) > 0 for group in found)
+
+
+class Growing:
+    """A session of two sites whose link needs no time to carry what it is given for half a second
+    and more: the runs' rates, in bytes a second, as a congestion window grows."""
+
+    relayed: tuple[tuple[int, int, int], ...] = ()
+
+    def __init__(self, *rates: float) -> None:
+        self.rates, self.swaps = list(rates), list[int]()
+
+    def stats(self) -> dict[str, Any]:
+        return {"links": {"b": {"min_rtt_ms": 50.0, "streams": 2}}}
+
+    def all_gather(self, data: bytes) -> "Growing":
+        self.row = data
+        return self
+
+    def gathered(self) -> list[bytes]:
+        return [self.row, self.row]
+
+    def swap(self, data: NDArray[np.uint8], *, round: int) -> "Growing":
+        self.swaps.append(len(data))
+        return self
+
+    def set_paces(self, all: float, peers: Sequence[float] = ()) -> None:
+        assert all == 0 and not peers
+
+    def watch(self, works: Sequence[object]) -> Transfers:
+        rate = self.rates.pop(0)
+        both = transfers(np.array([[0, rate], [rate, 0]]), np.zeros((2, 2)))
+        return replace(both, seconds=2.0)
+
+
+@pytest.mark.parametrize(
+    ("rates", "found"),
+    [
+        ([40e6, 80e6, 110e6, 118e6], 118e6),  # until it is no faster
+        ([120e6, 119e6], 120e6),
+        ([1e6, 2e6, 4e6, 8e6, 16e6], 16e6),  # not for ever
+    ],
+)
+def test_two_sites_swap_as_much_again_while_that_is_faster(
+    monkeypatch: pytest.MonkeyPatch, rates: list[float], found: float
+) -> None:
+    link = Growing(*rates)
+    monkeypatch.setattr(measure._Measurement, "_watch", lambda _, works: link.watch(works))
+    links = measure.measure(cast(_core.Session, link), ["a", "b"], 0)
+    assert links.uplink == pytest.approx([found, found])
+    assert not link.rates and len(set(link.swaps)) == 1
 
 
 @pytest.mark.parametrize("world", [2, 3, 5])

@@ -8,10 +8,10 @@ from typing import Any, cast
 import pytest
 from isthmus import _core, streams
 from isthmus.links import Links, even_links
-from isthmus.streams import Path, Streams, more, most_streams
+from isthmus.streams import Streams, more, most_streams
 
 # 1 Gbit/s over 100 ms in one stream of 32 MiB, no loss.
-FAR = Path(
+FAR = streams.Path(
     bytes_per_s=125e6,
     rtt=0.1,
     streams=1,
@@ -152,3 +152,4 @@ def test_fixed_streams_stay(session: Make) -> None:
     assert rates(its.measure()) == [24, 24]
     assert kernel.set == []
     assert its.are_the_limit
+

@@ -1,4 +1,4 @@
-"""Real processes and kernel TCP, whose buffers are too small for the path."""
+"""Real processes and kernel TCP, whose buffers or congestion windows are too small for the path."""
 
 from pathlib import Path
 
@@ -18,3 +18,16 @@ def test_links_get_more_streams_where_buffers_are_small(wan: Wan) -> None:
     assert outcome.told[0]["streams"] == outcome.told[1]["streams"]
     assert outcome.told[0]["streams"][0] > 2
     assert all(told["right"] for told in outcome.told.values())
+
+
+def test_a_congestion_window_counts_unless_it_follows_a_model(wan: Wan) -> None:
+    def window(congestion: str) -> int:
+        path = ("--rtt-ms", "10", "--site-mbit", "200", "--loss", ".03")
+        outcome = wan.run(*path, run=[wan.python, str(PROGRAM), congestion])
+        assert outcome.status == 0 and len(outcome.told) == 2, outcome.errors
+        return max(outcome.told[0]["windows"])
+
+    known = Path("/proc/sys/net/ipv4/tcp_available_congestion_control").read_text().split()
+    if not {"reno", "bbr"} <= set(known):
+        pytest.skip("this kernel lacks reno or BBR")
+    assert 0 < window("reno") < window("bbr") / 2
