@@ -33,7 +33,7 @@ py::dict to_dict(const LinkStats& link) {
       "delivery_mbit"_a = path.delivery_bits_per_s / 1e6, "rtt_ms"_a = milliseconds(path.rtt_ns),
       "min_rtt_ms"_a = milliseconds(path.min_rtt_ns), "retransmits"_a = path.retransmits,
       "segments"_a = path.segments, "segment_bytes"_a = path.segment_bytes,
-      "window_bytes"_a = path.window_bytes);
+      "window_bytes"_a = path.window_bytes, "congestion_bytes"_a = path.congestion_bytes);
 }
 
 }  // namespace

@@ -359,6 +359,7 @@ LinkStats Link::stats() const {
     stats.path.bytes_delivered += path.bytes_delivered;
     stats.path.segment_bytes = std::max(stats.path.segment_bytes, path.segment_bytes);
     stats.path.window_bytes += path.window_bytes;
+    stats.path.congestion_bytes += path.congestion_bytes;
     stats.path.delivery_bits_per_s += path.delivery_bits_per_s;
     stats.path.busy_ns = std::max(stats.path.busy_ns, path.busy_ns);
     stats.path.min_rtt_ns = least_known(stats.path.min_rtt_ns, path.min_rtt_ns);

@@ -25,8 +25,8 @@ struct PathInfo {
   std::int64_t busy_ns = 0;           // with bytes written that the peer had not acknowledged
   double delivery_bits_per_s = 0;     // as last measured, perhaps long ago
   int segment_bytes = 0;              // the most in one
-  std::int64_t window_bytes =
-      0;  // that buffers, and a window not made from a model, now let be on their way
+  std::int64_t window_bytes = 0;      // that both ends' buffers now let be on their way
+  std::int64_t congestion_bytes = 0;  // that a congestion control without a model lets
 };
 
 class Stream {

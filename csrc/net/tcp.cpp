@@ -67,7 +67,7 @@ int get_option(int fd, int level, int name) {
 }
 
 // About a quarter of a send buffer is the kernel's own books. 0: not known.
-std::int64_t buffer_bytes(std::int64_t send_buffer, std::int64_t peer_window) {
+std::int64_t window_bytes(std::int64_t send_buffer, std::int64_t peer_window) {
   const std::int64_t payload = send_buffer / 4 * 3;
   return peer_window == 0 ? payload : std::min(payload, peer_window);
 }
@@ -147,17 +147,14 @@ class TcpStream final : public Stream {
             .busy_ns = static_cast<std::int64_t>(info.tcpi_busy_time) * 1000,
             .delivery_bits_per_s = static_cast<double>(info.tcpi_delivery_rate) * 8,
             .segment_bytes = static_cast<int>(info.tcpi_snd_mss),
-            .window_bytes = window_bytes(info)};
+            .window_bytes = window_bytes(get_option(socket_.fd(), SOL_SOCKET, SO_SNDBUF),
+                                         std::int64_t{info.tcpi_snd_wnd}),
+            .congestion_bytes = models_path(socket_.fd())
+                                    ? 0
+                                    : std::int64_t{info.tcpi_snd_cwnd} * info.tcpi_snd_mss};
   }
 
  private:
-  std::int64_t window_bytes(const tcp_info& info) const {
-    const std::int64_t buffers = buffer_bytes(get_option(socket_.fd(), SOL_SOCKET, SO_SNDBUF),
-                                              std::int64_t{info.tcpi_snd_wnd});
-    if (models_path(socket_.fd())) return buffers;
-    return std::min(buffers, std::int64_t{info.tcpi_snd_cwnd} * info.tcpi_snd_mss);
-  }
-
   Status broken(int error) const {
     return peer_lost("the connection to " + peer_ + " broke: " + error_text(error));
   }

@@ -32,13 +32,15 @@ Counts: TypeAlias = list[list[int]]
 
 @dataclass(frozen=True, kw_only=True)
 class Path:
-    """What a link was seen to do, one way. window_bytes: the most that all its streams may have on
-    their way. loss: of the segments sent, those sent again."""
+    """What a link was seen to do, one way. window_bytes, congestion_bytes: the most that buffers and
+    congestion control let all its streams have on their way; 0: not known. loss: of the segments
+    sent, those sent again."""
 
     bytes_per_s: float
     rtt: float
     streams: int
     window_bytes: float
+    congestion_bytes: float
     segment_bytes: int
     loss: float
 
@@ -46,12 +48,19 @@ class Path:
         """Whether its streams may be what keeps it from carrying more."""
         if self.rtt <= 0:
             return False
-        if 0 < _FULL * self.window_bytes < self.bytes_per_s * self.rtt:
+        if self._fills(self.window_bytes) or self.may_grow():
             return True
         if self.loss <= 0:
             return False
         one = _MATHIS * self.segment_bytes / (self.rtt * math.sqrt(self.loss))
         return self.bytes_per_s < _AND_MORE * one * self.streams
+
+    def may_grow(self) -> bool:
+        """Whether it filled a congestion window and no queue: it will carry more, if it may."""
+        return self._fills(self.congestion_bytes)
+
+    def _fills(self, window: float) -> bool:
+        return 0 < _FULL * window < self.bytes_per_s * self.rtt
 
 
 def more(counts: Counts, held: Sequence[Sequence[bool]], fixed: Sequence[bool]) -> Counts:
@@ -77,6 +86,7 @@ class Streams:
         self._joined = self._now()
         # Whether this site's links could carry more if it were not for their streams.
         self.are_the_limit = False
+        self._may_grow = False  # the same of the congestion windows in the last look
 
     def measure(self) -> Links:
         """Measure the links, as they were joined, and with more streams while that is faster.
@@ -90,14 +100,15 @@ class Streams:
         fixed = [bool(row[0]) for row in table]
         self._set(counts)
         links, held = self._look()
+        may_grow = self._may_grow
         while (wanted := more(counts, held, fixed)) != counts:
             self._set(wanted)
             again, still_held = self._look()
             if sum(again.uplink) < _FASTER * sum(links.uplink):
                 self._set(counts)
-                self.are_the_limit = False
+                self.are_the_limit = may_grow
                 return links
-            counts, links, held = wanted, again, still_held
+            counts, links, held, may_grow = wanted, again, still_held, self._may_grow
         self.are_the_limit = any(held[self._rank])
         return links
 
@@ -107,10 +118,12 @@ class Streams:
         before = self._native.stats()["links"]
         links = measure(self._native, self._sites, self._rank)
         after = self._native.stats()["links"]
-        mine = [
-            s in before and path(links, self._rank, i, before[s], after[s]).is_held()
+        paths = [
+            path(links, self._rank, i, before[s], after[s]) if s in before else None
             for i, s in enumerate(self._sites)
         ]
+        self._may_grow = any(p.may_grow() for p in paths if p)
+        mine = [p is not None and p.is_held() for p in paths]
         return links, [[bool(held) for held in row] for row in self._share(mine)]
 
     def _now(self) -> list[int]:
@@ -145,6 +158,7 @@ def path(links: Links, a: int, b: int, before: Mapping[str, Any], after: Mapping
         rtt=links.delay[a][b] + links.delay[b][a],
         streams=after["streams"],
         window_bytes=after["window_bytes"],
+        congestion_bytes=after["congestion_bytes"],
         segment_bytes=after["segment_bytes"],
         loss=(after["retransmits"] - before["retransmits"]) / max(segments, 1),
     )

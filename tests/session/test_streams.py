@@ -16,6 +16,7 @@ FAR = streams.Path(
     rtt=0.1,
     streams=1,
     window_bytes=32 << 20,
+    congestion_bytes=0,
     segment_bytes=1448,
     loss=0.0,
 )
@@ -26,6 +27,8 @@ def test_a_link_is_held_back_where_its_windows_are_full() -> None:
     assert not FAR.is_held()
     assert dataclasses.replace(FAR, window_bytes=12 << 20).is_held()
     assert not dataclasses.replace(FAR, window_bytes=12 << 20, rtt=0.05).is_held()
+    assert dataclasses.replace(FAR, congestion_bytes=12 << 20).is_held()
+    assert not dataclasses.replace(FAR, congestion_bytes=24 << 20).is_held()
 
 
 def test_a_link_is_held_back_where_it_has_what_loss_leaves_to_reno() -> None:
@@ -64,6 +67,7 @@ class Kernel:
 
     def __init__(self, *, most: float, each: float) -> None:
         self.most, self.each, self.streams, self.set = most, each, 2, list[int]()
+        self.congestion_bytes = 0
 
     def stats(self) -> dict[str, Any]:
         link = {
@@ -72,6 +76,7 @@ class Kernel:
             "retransmits": 0,
             "segment_bytes": 1448,
             "window_bytes": self.streams * self.each * 0.1,
+            "congestion_bytes": self.congestion_bytes,
         }
         return {"links": {"b": link}}
 
@@ -131,6 +136,16 @@ def test_streams_that_are_no_faster_are_given_back(session: Make) -> None:
     assert not its.are_the_limit
 
 
+def test_a_congestion_window_that_may_grow_is_the_limit_though_more_streams_are_no_faster(
+    session: Make,
+) -> None:
+    kernel, its = session(most=30e6, each=62e6)
+    kernel.congestion_bytes = 3_000_000
+    assert rates(its.measure()) == [30, 30]
+    assert kernel.set == [8, 2]
+    assert its.are_the_limit
+
+
 def test_streams_that_are_still_too_few_are_known_as_the_limit(session: Make) -> None:
     kernel, its = session(most=125e6, each=1e6)
     assert rates(its.measure()) == [16, 16]
@@ -152,4 +167,3 @@ def test_fixed_streams_stay(session: Make) -> None:
     assert rates(its.measure()) == [24, 24]
     assert kernel.set == []
     assert its.are_the_limit
-

@@ -24,6 +24,6 @@ told = {
     "site": me,
     "right": right,
     "streams": [link["streams"] for link in links.values()],
-    "windows": [link["window_bytes"] for link in links.values()],
+    "windows": [link["congestion_bytes"] for link in links.values()],
 }
 print(json.dumps(told), flush=True)

@@ -39,14 +39,49 @@ WARM_UP_ELEMENTS, WARM_UP_TURNS = 2_000_000, 3
 Action = Callable[[torch.Tensor], object]
 
 
+class Meeting:
+    """How the ranks agree: over a store at the first one, as two of them may have no way to each
+    other. They share one machine and so one clock."""
+
+    def __init__(self, job: Job, rank: int) -> None:
+        self.rank, self.world, self._lead_s = rank, len(job.addresses), job.lead_s
+        self.store = dist.TCPStore(job.addresses[0], job.ports[0], self.world, rank == 0)
+        self._number = 0
+
+    def _told(self, seconds: float, by: int, name: str) -> float:
+        if self.rank == by:
+            self.store.set(name, repr(seconds))
+        return float(self.store.get(name))
+
+    def start_s(self) -> float:
+        """Return at a moment that rank 0 chose, and when that was."""
+        self._number += 1
+        start = self._told(time.monotonic() + self._lead_s, 0, f"start {self._number}")
+        time.sleep(max(0.0, start - time.monotonic()))
+        return start
+
+    def most(self, seconds: float) -> float:
+        """Of all ranks."""
+        self._number += 1
+        names = [f"of {rank}, {self._number}" for rank in range(self.world)]
+        self.store.set(names[self.rank], repr(seconds))
+        return max(float(self.store.get(name)) for name in names)
+
+    def end(self) -> None:
+        """Return when all are here; the first one, with the store, as the last."""
+        self.store.add("left", 1)
+        while self.rank == 0 and self.store.add("left", 0) < self.world:
+            time.sleep(0.01)
+
+
 class Neighbours:
     """Bare TCP round the ring: what moving these bytes costs when nobody adds them up."""
 
-    def __init__(self, job: Job, rank: int) -> None:
-        world = len(job.addresses)
+    def __init__(self, job: Job, meeting: Meeting) -> None:
+        world, rank = meeting.world, meeting.rank
         after = (rank + 1) % world
         with socket.create_server((job.addresses[rank], job.ports[2 + rank])) as server:
-            dist.barrier()
+            meeting.most(0)
             self.next_ = socket.create_connection((job.addresses[after], job.ports[2 + after]))
             self.previous_, _ = server.accept()
         self.next_.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -82,40 +117,34 @@ def cpu_s() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def wait_together(lead_s: float) -> float:
-    """Return at a moment that rank 0 chose; the ranks share one machine and so one clock."""
-    start = torch.tensor([time.monotonic() + lead_s], dtype=torch.float64)
-    dist.broadcast(start, 0)
-    time.sleep(max(0.0, start.item() - time.monotonic()))
-    return float(start.item())
-
-
-def timed(action: Action, x: torch.Tensor, job: Job, *, inner: int) -> Sample:
+def timed(
+    action: Action, x: torch.Tensor, meeting: Meeting, *, inner: int, idle_s: float
+) -> Sample:
     """One sample: `inner` operations in a row."""
-    x.fill_(dist.get_rank() + 1)
-    time.sleep(job.idle_s)
-    start = wait_together(job.lead_s)
+    x.fill_(meeting.rank + 1)
+    time.sleep(idle_s)
+    start = meeting.start_s()
     cpu = cpu_s()
     for _ in range(inner):
         action(x)
     return Sample(start_s=start, end_s=time.monotonic(), cpu_s=cpu_s() - cpu)
 
 
-def check(library: str, x: torch.Tensor) -> None:
+def check(library: str, x: torch.Tensor, meeting: Meeting) -> None:
     """Fail if the sum is wrong by more than the library's codec may make it. Of equal values, topk
     sends an arbitrary few: there is nothing to check."""
     if library == "isthmus topk":
         return
-    world = dist.get_world_size()
+    world = meeting.world
     expected = world * (world + 1) / 2
     within = 0.0 if library in ("gloo", "isthmus f32") else 0.02
     if abs(x[0].item() - expected) > within * expected:
         raise AssertionError(
-            f"{library}, rank {dist.get_rank()}: the sum is {x[0].item()}, not {expected}"
+            f"{library}, rank {meeting.rank}: the sum is {x[0].item()}, not {expected}"
         )
 
 
-def actions(job: Job, session: Session | None, rank: int) -> dict[str, Action]:
+def actions(job: Job, session: Session | None, meeting: Meeting) -> dict[str, Action]:
     """By library: what replaces a tensor by its sum over all ranks."""
 
     def ours(codec: str) -> Action:
@@ -130,11 +159,11 @@ def actions(job: Job, session: Session | None, rank: int) -> dict[str, Action]:
         elif name == "gloo":
             found[library] = dist.all_reduce
         else:
-            found[library] = Neighbours(job, rank).all_reduce
+            found[library] = Neighbours(job, meeting).all_reduce
     return found
 
 
-def measure(job: Job, case: Case, found: dict[str, Action]) -> ByLibrary:
+def measure(job: Job, case: Case, found: dict[str, Action], meeting: Meeting) -> ByLibrary:
     """Each library's samples of one case."""
     x = torch.empty(case.elements)
     samples: ByLibrary = {library: [] for library in found}
@@ -142,15 +171,15 @@ def measure(job: Job, case: Case, found: dict[str, Action]) -> ByLibrary:
         for library, action in found.items():
             if turn >= WARM_UP + case.repeats[library]:
                 continue
-            sample = timed(action, x, job, inner=case.inner)
+            sample = timed(action, x, meeting, inner=case.inner, idle_s=job.idle_s)
             if library != "floor" and case.inner == 1:
-                check(library, x)
+                check(library, x, meeting)
             if turn >= WARM_UP:
                 samples[library].append(sample)
     return samples
 
 
-def encoding_s(elements: int, codec: str, lead_s: float) -> float:
+def encoding_s(elements: int, codec: str, meeting: Meeting) -> float:
     """What encoding takes, all ranks at a time: nothing is sent before it is done."""
     way = parse(codec)
     if way.up == "f32":
@@ -158,15 +187,13 @@ def encoding_s(elements: int, codec: str, lead_s: float) -> float:
     x = np.ones(elements, np.float32)
     took = []
     for _ in range(ENCODINGS):
-        start = wait_together(lead_s)
+        start = meeting.start_s()
         _core.encode(way.up, x, dither=(0, 0, 0, 0) if way.stochastic else None)
-        last = torch.tensor([time.monotonic() - start], dtype=torch.float64)
-        dist.all_reduce(last, dist.ReduceOp.MAX)
-        took.append(float(last.item()))
+        took.append(meeting.most(time.monotonic() - start))
     return statistics.median(took)
 
 
-def planned_s(job: Job, case: Case, session: Session | None) -> dict[str, float]:
+def planned_s(job: Job, case: Case, session: Session | None, meeting: Meeting) -> dict[str, float]:
     """What the session expects of isthmus's libraries, if it has measured its links, and encoding,
     which its plans leave out."""
     if session is None or session.links is None:
@@ -174,7 +201,7 @@ def planned_s(job: Job, case: Case, session: Session | None) -> dict[str, float]
     codecs = [name.removeprefix("isthmus ") for name in job.libraries if name.startswith("isth")]
     return {
         f"isthmus {c}": session.links.plan(case.elements, c).seconds
-        + encoding_s(case.elements, c, job.lead_s)
+        + encoding_s(case.elements, c, meeting)
         for c in codecs
     }
 
@@ -203,27 +230,30 @@ def main() -> None:
     os.environ["GLOO_SOCKET_IFNAME"] = job.interface
     with_isthmus = any(library.startswith("isthmus ") for library in job.libraries)
     session = join(job, rank) if with_isthmus else None
-    dist.init_process_group(
-        "gloo",
-        init_method=f"tcp://{job.addresses[0]}:{job.ports[0]}",
-        rank=rank,
-        world_size=len(job.addresses),
-    )
-    found = actions(job, session, rank)
+    meeting = Meeting(job, rank)
+    if "gloo" in job.libraries:
+        store = dist.PrefixStore("gloo", meeting.store)
+        dist.init_process_group("gloo", store=store, rank=rank, world_size=meeting.world)
+    found = actions(job, session, meeting)
     y = torch.ones(WARM_UP_ELEMENTS)
     for action in found.values():
         for _ in range(WARM_UP_TURNS):
             action(y)
     results = [
-        Result(samples=measure(job, case, found), planned_s=planned_s(job, case, session))
+        Result(
+            samples=measure(job, case, found, meeting),
+            planned_s=planned_s(job, case, session, meeting),
+        )
         for case in job.cases
     ]
     text = json.dumps([asdict(result) for result in results])
     Path(sys.argv[2], f"rank{rank}.json").write_text(text)
-    dist.barrier()
+    meeting.most(0)
     if session is not None:
         session.close()
-    dist.destroy_process_group()
+    if dist.is_initialized():
+        dist.destroy_process_group()
+    meeting.end()
 
 
 if __name__ == "__main__":

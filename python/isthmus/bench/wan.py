@@ -2,12 +2,13 @@
 
 A case is SITES:ROUND_TRIP_MS, or "thin" (4 sites, 100 ms, one of 200 Mbit/s), or "far" (3 sites,
 pairs of 20, 80 and 150 ms and of 500, 1000 and 200 Mbit/s), or "blocked" (4 sites, 100 ms, two of
-which cannot connect to each other: gloo has no way there and is left out). A site sends and receives at most
---site-mbit; isthmus measures that and the links when it joins, unless --no-measure, and with
---tell-uplink is told it (uplink_mbit). What it planned is by what it measured. Each size has an
-emulator of its own run, its first operations warm the connections up, and the floor is computed:
-bytes over rate plus one-way delays, of the better schedule and the best split among owners. A
-codec's time includes encoding and decoding; its floor does not. gloo always moves float32.
+which cannot connect to each other: gloo has no way there and is left out). A site sends and
+receives at most --site-mbit; isthmus measures that and the links when it joins, unless
+--no-measure, and with --tell-uplink is told it (uplink_mbit). What it planned is by what it
+measured. Each size has an emulator of its own run, its first operations warm the connections up,
+and the floor is computed: bytes over rate plus one-way delays, of the better schedule and the best
+split among owners. A codec's time includes encoding and decoding; its floor does not. gloo always
+moves float32.
 """
 
 from __future__ import annotations
