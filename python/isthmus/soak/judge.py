@@ -16,6 +16,8 @@ KILLED = 128 + 9
 KILL_S = 5.0  # from a kill until its process is seen to have ended
 # Errors by which a site that was lost, or is not let in, may end.
 TYPED = ("peer_lost", "timeout", "refused", "cancelled")
+# Whatever is made with the first steps (threads, caches) is no growth.
+WARM_UP_S = 10.0
 # A life this long has an early third and a late one that can be compared.
 LONG_S = 60.0
 # What malloc keeps of freed memory differs by so much from moment to moment.
@@ -154,13 +156,17 @@ def long_lives(story: Story) -> list[Life]:
     return [
         life
         for life in story.lives
-        if len(life.samples) >= 6 and life.samples[-1]["at"] - life.samples[0]["at"] >= LONG_S
+        if len(warm(life)) >= 6 and warm(life)[-1]["at"] - warm(life)[0]["at"] >= LONG_S
     ]
+
+
+def warm(life: Life) -> list[Step]:
+    return [s for s in life.samples if s["at"] >= life.steps[0]["at"] + WARM_UP_S]
 
 
 def thirds(life: Life) -> tuple[list[Step], list[Step]]:
     """The samples of its first third in time, and of its last."""
-    samples = life.samples
+    samples = warm(life)
     begin, end = samples[0]["at"], samples[-1]["at"]
     third = (end - begin) / 3
     early = [sample for sample in samples if sample["at"] <= begin + third]
