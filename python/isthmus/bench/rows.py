@@ -205,7 +205,7 @@ class Soak:
     seed: int
     minutes: float
     every_s: float
-    faults: Mapping[str, int]
+    faults: Mapping[str, int] = field(default_factory=dict)
     lives: int
     epochs: int
     steps: int
