@@ -161,7 +161,11 @@ def long_lives(story: Story) -> list[Life]:
 
 
 def warm(life: Life) -> list[Step]:
-    return [s for s in life.samples if s["at"] >= life.steps[0]["at"] + WARM_UP_S]
+    """Of a process that has changed over and lived long after it, what came then: the first epoch
+    holds the buffers of measuring, which would hide a growth."""
+    samples = [s for s in life.samples if s["at"] >= life.steps[0]["at"] + WARM_UP_S]
+    later = [s for s in samples if s["epoch"] > life.steps[0]["epoch"]]
+    return later if later and later[-1]["at"] - later[0]["at"] >= LONG_S else samples
 
 
 def thirds(life: Life) -> tuple[list[Step], list[Step]]:

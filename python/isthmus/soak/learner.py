@@ -81,7 +81,7 @@ def held_out_loss(model: Learner, folder: Path, settings: Settings) -> float:
     text, same = shard(folder, HELD_OUT), Settings(rows=settings.rows, length=settings.length)
     model.eval()
     with torch.no_grad():
-        losses = [
+        losses: list[float] = [
             model(batch(text, same, seat=HELD_OUT, step=step)).item()
             for step in range(HELD_OUT_BATCHES)
         ]

@@ -17,6 +17,7 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -86,7 +87,11 @@ def train(folder: Path, number: int, addresses: Sequence[str], port: int, notes:
     note(notes, joined=time.monotonic(), epoch=session.epoch)
     hook = register(model, session, codec=learner.codecs(settings.codec))
     run = Run(session, model=model, optimizer=optimizer, check_every=50)
+    told = 0
     for step in run.steps(sys.maxsize):
+        if len(run.pauses) > told:
+            told = len(run.pauses)
+            note(notes, pause=asdict(run.pauses[-1]), at=time.monotonic())
         tokens = learner.batch(text, settings, seat=number, step=step)
         time.sleep(settings.compute_s)
         loss = model(tokens, number)
