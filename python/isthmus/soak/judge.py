@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import median
+from statistics import median, median_low
 from typing import Any
 
 from isthmus.soak.records import Life, Step, Story
@@ -194,21 +194,22 @@ def memory(story: Story) -> tuple[list[str], str]:
 
 
 def descriptors(story: Story) -> tuple[list[str], str]:
-    """The fewest of a third: what is there also when nothing is on its way. With all sites in."""
+    """The usual count of a third, with all sites in: now and then somebody comes or goes."""
     wrong: list[str] = []
     for life in long_lives(story):
-        early, late = (_fewest(third) for third in thirds(life))
+        early, late = (_usual(third) for third in thirds(life))
         grown = [f"{k} {early[k]} to {late[k]}" for k in early if late.get(k, 0) > early[k]]
         if grown:
             wrong.append(f"{life.site} (process {life.pid}): {', '.join(grown)}")
     return wrong, f"in {len(long_lives(story))} long lives"
 
 
-def _fewest(samples: Sequence[Step]) -> dict[str, Any]:
+def _usual(samples: Sequence[Step]) -> dict[str, Any]:
     whole = [sample for sample in samples if len(sample["shares"]) == len(SITES)]
     if not whole:
         return {}
-    return {kind: min(s[kind] for s in whole) for kind in ("threads", "fds", "sockets")}
+    kinds = ("threads", "fds", "sockets")
+    return {kind: median_low(s[kind] for s in whole) for kind in kinds}
 
 
 def tokens(story: Story, begin: float, end: float) -> int:
