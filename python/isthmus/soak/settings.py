@@ -20,10 +20,10 @@ class Settings:
     codec: str = "int4"
     heartbeat_s: float = 1.0
     compute_s: float = 0.3
-    rows: int = 8
+    rows: int = 6
     length: int = 64
-    width: int = 96
-    layers: int = 3
+    width: int = 64
+    layers: int = 2
     last_step: int = 0
     sample_every: int = 5
 
