@@ -17,7 +17,9 @@ endif
 # So that an import finds this environment's cmake and ninja.
 export PATH := $(abspath $(dir $(shell command -v $(PY) || echo $(PY)))):$(PATH)
 
-.PHONY: help built demo test dev tidy format sim bench asan tsan gpu wheel clean
+MINUTES ?= 30
+
+.PHONY: help built demo test dev tidy format sim bench chaos asan tsan gpu wheel clean
 .DELETE_ON_ERROR:
 
 help:
@@ -27,6 +29,7 @@ help:
 	@echo "make tidy    formats, lints, types, layers; make format mends what it can"
 	@echo "make sim     one world of the simulator again: SEED=7"
 	@echo "make bench   codecs, exchange, WAN, training, scaling; report in bench-out/"
+	@echo "make chaos   training under random faults, every invariant checked: MINUTES=30 SEED=1"
 	@echo "make gpu     checks and times the kernels, on a machine with a device"
 	@echo "make asan    the torch-free tests under ASan and UBSan; make tsan: under TSan"
 	@echo "make wheel   dist/*.whl;  make clean: what make made, but for .venv"
@@ -69,6 +72,9 @@ sim: $(ready)
 
 bench: $(ready)
 	$(PY) -m isthmus.cli bench all $(BENCH_ARGS)
+
+chaos: $(ready)
+	$(PY) -m isthmus.cli bench chaos --minutes $(MINUTES) --seed $(SEED) $(CHAOS_ARGS)
 
 gpu: $(ready)
 	$(PY) bench/gpu.py

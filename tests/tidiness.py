@@ -73,10 +73,11 @@ PYTHON_LAYER: Mapping[str, int] = {
     "chaos": 9,
     "doctor": 10,
     "demo": 10,
-    "bench": 11,
-    "cli": 12,
-    "__main__": 13,
-    "": 14,  # isthmus/__init__.py: may import all, and no module but the programs imports it
+    "soak": 11,
+    "bench": 12,
+    "cli": 13,
+    "__main__": 14,
+    "": 15,  # isthmus/__init__.py: may import all, and no module but the programs imports it
 }
 MAY_USE_THE_PUBLIC_NAMES = {"demo", "cli", "testing"}
 

@@ -226,14 +226,16 @@ def widths(seen: Rates, relayed: Sequence[tuple[int, int, int]] = ()) -> NDArray
     return pair
 
 
-def measure(native: _core.Session, sites: Sequence[str], rank: int) -> Links:
-    """Takes a second or two a phase; every site must call it at the same point."""
-    return _Measurement(native, sites, rank).links()
+def measure(native: _core.Session, sites: Sequence[str], rank: int, *, terms: bool = True) -> Links:
+    """Takes a second or two a phase; every site must call it at the same point. terms: whether an
+    exchange may bring them, else what comes is added up."""
+    return _Measurement(native, sites, rank, terms).links()
 
 
 class _Measurement:
-    def __init__(self, native: _core.Session, sites: Sequence[str], rank: int) -> None:
+    def __init__(self, native: _core.Session, sites: Sequence[str], rank: int, terms: bool) -> None:
         self._native = native
+        self._terms = terms
         self._sites = tuple(sites)
         self._rank = rank
         self._world = len(self._sites)
@@ -313,22 +315,25 @@ class _Measurement:
         return seen
 
     def _everybody(self, pace: Paces, load: NDArray[np.float64]) -> Transfers:
-        """All to all, as many bytes as is right for most. Terms: nobody adds anything up."""
+        """All to all, as many bytes as is right for most. With terms nobody adds anything up."""
         self._native.set_paces(pace.all, pace.peers)
         whole = min(float(load.max()), _UNEVEN * float(load.min()))
         size = int(min(max(whole, _FIRST_BYTES), self._most)) // (self._world - 1)
         wire = np.zeros(size // 4, np.float32)
         segments = [("f32", "f32", wire.size)]
-        count, stride, _ = self._native.terms(segments, schedule="gather")
+        out: NDArray[Any] = np.empty(wire.size, np.float32)
+        if self._terms:
+            count, stride, _ = self._native.terms(segments, schedule="gather")
+            out = np.empty(count * stride, np.uint8)
         work = self._native.exchange(
             wire,
-            np.empty(count * stride, np.uint8),
+            out,
             segments=segments,
             mean=False,
             weight=1.0,
             schedule="gather",
             layout=0,
-            terms=True,
+            terms=self._terms,
         )
         return self._watch([work])
 

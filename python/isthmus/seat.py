@@ -56,7 +56,8 @@ class Seat:
         self.relayed = relayed_pairs(native, self.sites)
         self.links: Links | None = None
         fixed = settings.streams > 0 or settings.rails > 1  # rails must end measuring together
-        self.streams = Streams(native, self.sites, self.rank, fixed=fixed)
+        terms = settings.on_loss.then == "raise"  # else the core keeps none
+        self.streams = Streams(native, self.sites, self.rank, fixed=fixed, terms=terms)
         self._told = PAYLOAD_SHARE * settings.uplink_mbit * 1e6 / 8
         native.set_paces(self._told)
         self.completions = Completions(native)

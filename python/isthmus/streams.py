@@ -77,12 +77,20 @@ def more(counts: Counts, held: Sequence[Sequence[bool]], fixed: Sequence[bool]) 
 
 class Streams:
     """Those of a session's links. fixed: this site's stay as they were joined, as its user has said
-    how many there are to be."""
+    how many there are to be. terms: whether an exchange may bring them (not where sites carry on
+    after a loss)."""
 
     def __init__(
-        self, native: _core.Session, sites: Sequence[str], rank: int, *, fixed: bool
+        self,
+        native: _core.Session,
+        sites: Sequence[str],
+        rank: int,
+        *,
+        fixed: bool,
+        terms: bool = True,
     ) -> None:
         self._native, self._sites, self._rank, self._fixed = native, tuple(sites), rank, fixed
+        self._terms = terms
         self._joined = self._now()
         # Whether this site's links could carry more if it were not for their streams.
         self.are_the_limit = False
@@ -116,7 +124,7 @@ class Streams:
         """What is measured, and which links their sending ends take for held back."""
         self._native.set_paces(0.0)
         before = self._native.stats()["links"]
-        links = measure(self._native, self._sites, self._rank)
+        links = measure(self._native, self._sites, self._rank, terms=self._terms)
         after = self._native.stats()["links"]
         paths = [
             path(links, self._rank, i, before[s], after[s]) if s in before else None

@@ -175,9 +175,9 @@ def test_two_sites_swap_as_much_again_while_that_is_faster(
     assert not link.rates and len(set(link.swaps)) == 1
 
 
-@pytest.mark.parametrize("world", [2, 3, 5])
-def test_sites_measure_together_and_come_to_the_same_links(world: int) -> None:
-    with testing.sites(world) as sessions, ThreadPoolExecutor(world) as pool:
+@pytest.mark.parametrize(("world", "on_loss"), [(2, None), (3, None), (5, None), (3, "continue")])
+def test_sites_measure_together_and_come_to_the_same_links(world: int, on_loss: str | None) -> None:
+    with testing.sites(world, on_loss=on_loss) as sessions, ThreadPoolExecutor(world) as pool:
         links = list(pool.map(lambda session: session.measure(), sessions))
         assert all(other == links[0] for other in links)
         assert links[0].sites == sessions[0].sites

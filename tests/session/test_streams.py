@@ -100,7 +100,7 @@ class Kernel:
     def gathered(self) -> list[bytes]:
         return self.rows
 
-    def links(self, *_: object) -> Links:
+    def links(self, *_: object, **__: object) -> Links:
         mbit = min(self.most, self.each * self.streams) * 8 / 1e6
         return even_links(SITES, mbit=mbit, rtt_s=0.1)
 

@@ -1,5 +1,6 @@
 """Faults in an emulated network while it runs: its processes and its links, by name."""
 
+import json
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -111,3 +112,14 @@ def test_a_damaged_segment_has_the_checksum_of_what_was_sent() -> None:
         tcp[at] ^= 0x20
         assert ones_sum(bytes(pseudo + tcp)) == 0xFFFF
         assert bytes(tcp[-MSS:]) == PAYLOAD[:MSS]
+
+
+@pytest.mark.wan
+def test_a_site_that_fails_is_started_again_and_its_end_is_noted(wan: Wan, tmp_path: Path) -> None:
+    ends, marker = tmp_path / "ends", tmp_path / "marker"
+    script = f"[ $WAN_SITE = 0 ] || [ -e {marker} ] || {{ touch {marker}; exit 3; }}"
+    outcome = wan.run("--sites", "2", "--restart", str(ends), run=["sh", "-c", script])
+    assert outcome.status == 0
+    said = [json.loads(line) for line in ends.read_text().splitlines()]
+    assert [end["status"] for end in said if end["site"] == 1] == [3, 0]
+    assert [end["status"] for end in said if end["site"] == 0] == [0]

@@ -41,6 +41,10 @@ _benches: Mapping[str, tuple[str, str]] = {
         "how soon a killed site's replacement trains, and how long the others pause",
         "--mb 10 --runs 1",
     ),
+    "chaos": (
+        "training under random faults: every invariant, tokens, loss, memory",
+        "--minutes .5 --every 10 --calm 10 --references 1 --loopback",
+    ),
     "scaling": (
         "a step's exchange of large models at up to 16 sites, in the simulator",
         "--sites 2 4 --parameters .1 1 --gbit 1",

@@ -21,6 +21,7 @@ from isthmus.bench.rows import (
     Recovery,
     Rejoining,
     Scaling,
+    Soak,
     Timing,
     Training,
     read,
@@ -34,6 +35,7 @@ from isthmus.bench.table import (
     recoveries,
     rejoinings,
     scalings,
+    soaks,
     timings,
     trainings,
 )
@@ -42,7 +44,7 @@ from isthmus.page import document
 from isthmus.page.svg import Bar, Dots, Group, Line, bar_chart, line_chart, ratio_chart
 
 KEY = [("c0", "isthmus"), ("c1", "gloo")]
-Kind = TypeVar("Kind", Timing, Coding, Training, Scaling, Railed, Recovery, Rejoining)
+Kind = TypeVar("Kind", Timing, Coding, Training, Scaling, Railed, Recovery, Rejoining, Soak)
 
 
 def newest(entries: Iterable[Entry]) -> list[Entry]:
@@ -203,6 +205,14 @@ def rejoin(entries: Sequence[Entry]) -> str:
     )
 
 
+def chaos(entries: Sequence[Entry]) -> str:
+    return (
+        "<p>Four sites train while one fault follows another, and are started again when they end"
+        " (docs/chaos.md).</p>"
+        f"{table(soaks(rows_of(Soak, 'chaos', entries)))}"
+    )
+
+
 _sections: Mapping[str, tuple[str, Callable[[Sequence[Entry]], str]]] = {
     "ddp": ("Training across a WAN", ddp),
     "wan": ("Exchange across a WAN", wan),
@@ -211,6 +221,7 @@ _sections: Mapping[str, tuple[str, Callable[[Sequence[Entry]], str]]] = {
     "rails": ("Rails on loopback", rails),
     "kills": ("After a site is lost", kills),
     "rejoin": ("A site comes back", rejoin),
+    "chaos": ("Under random faults", chaos),
     "codecs": ("Codecs", codecs),
 }
 

@@ -9,7 +9,7 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -193,7 +193,34 @@ class Rejoining:
         return self.case, str(self.seed)
 
 
-Row: TypeAlias = Timing | Coding | Training | Scaling | Railed | Recovery | Rejoining
+@dataclass(frozen=True, kw_only=True)
+class Soak:
+    """Training under random faults: faults, by kind, one every so many seconds. lives: processes of
+    sites, those started again among them; epochs: changes over. tokens_share: of those without
+    faults. fault_free_losses: of other runs of as many tokens. rss_growth_bytes: from the first
+    third of a process's life to its last, the most. broken: invariants that do not hold."""
+
+    bench: str = "chaos"
+    case: str
+    seed: int
+    minutes: float
+    every_s: float
+    faults: Mapping[str, int] = field(default_factory=dict)
+    lives: int
+    epochs: int
+    steps: int
+    tokens_share: float
+    loss: float
+    fault_free_losses: Sequence[float] = ()
+    rss_growth_bytes: int
+    broken: Sequence[str] = ()
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        return self.case, f"{self.minutes:g}", str(self.seed)
+
+
+Row: TypeAlias = Timing | Coding | Training | Scaling | Railed | Recovery | Rejoining | Soak
 _kinds: Mapping[str, type[Row]] = {
     "exchange": Timing,
     "wan": Timing,
@@ -203,6 +230,7 @@ _kinds: Mapping[str, type[Row]] = {
     "rails": Railed,
     "kills": Recovery,
     "rejoin": Rejoining,
+    "chaos": Soak,
 }
 BENCHES = tuple(_kinds)
 

@@ -15,6 +15,7 @@ from isthmus.bench.rows import (
     Rejoining,
     Row,
     Scaling,
+    Soak,
     Timing,
     Training,
 )
@@ -226,6 +227,30 @@ def rejoinings(rows: Sequence[Rejoining]) -> Table:
     return Table(head=head, rows=cells, words=1, note=note)
 
 
+def soaks(rows: Sequence[Soak]) -> Table:
+    head = ["case", "minutes", "seed", "faults", "lives", "epochs", "steps", "tokens", "loss"]
+    head += ["without faults", "memory", "broken"]
+    cells = [
+        [
+            row.case,
+            f"{row.minutes:g}",
+            str(row.seed),
+            str(sum(row.faults.values())),
+            str(row.lives),
+            str(row.epochs),
+            str(row.steps),
+            f"{row.tokens_share:.1%}",
+            f"{row.loss:.4f}",
+            " ".join(f"{loss:.4f}" for loss in row.fault_free_losses) or "-",
+            f"{row.rss_growth_bytes / 1e6:+.1f} MB",
+            ", ".join(row.broken) or "nothing",
+        ]
+        for row in rows
+    ]
+    note = "tokens: of as long without faults; memory: growth of a process, at most"
+    return Table(head=head, rows=cells, words=1, note=note)
+
+
 def tables(rows: Sequence[Row]) -> list[Table]:
     """One for each kind of row that is there."""
     makers: list[tuple[type, Callable[..., Table]]] = [
@@ -236,6 +261,7 @@ def tables(rows: Sequence[Row]) -> list[Table]:
         (Railed, railings),
         (Recovery, recoveries),
         (Rejoining, rejoinings),
+        (Soak, soaks),
     ]
     found = [(maker, [row for row in rows if isinstance(row, kind)]) for kind, maker in makers]
     return [maker(those) for maker, those in found if those]

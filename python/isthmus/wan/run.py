@@ -152,22 +152,37 @@ class Emulation:
 
     def start(self) -> None:
         """Start the command in every site."""
-        addresses = ",".join(str(address) for address in self.settings_.addresses)
-        for i, site in enumerate(self.sites_):
-            variables = {
-                "WAN_SITE": str(i),
-                "WAN_SITES": str(len(self.sites_)),
-                "WAN_ADDRS": addresses,
-                processes.RUN_VARIABLE: processes.run_name(),
-            }
-            self.commands_.append(
-                subprocess.Popen(
-                    ["env", *(f"{k}={v}" for k, v in variables.items()), *self.settings_.command],
-                    stdin=subprocess.DEVNULL,
-                    start_new_session=True,
-                    preexec_fn=in_namespace(site.namespace),
-                )
-            )
+        if self.settings_.restart is not None:
+            self.settings_.restart.write_text("")
+        for i in range(len(self.sites_)):
+            self.commands_.append(self.command(i))
+
+    def command(self, site: int) -> subprocess.Popen[bytes]:
+        variables = {
+            "WAN_SITE": str(site),
+            "WAN_SITES": str(len(self.sites_)),
+            "WAN_ADDRS": ",".join(str(address) for address in self.settings_.addresses),
+            processes.RUN_VARIABLE: processes.run_name(),
+        }
+        return subprocess.Popen(
+            ["env", *(f"{k}={v}" for k, v in variables.items()), *self.settings_.command],
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+            preexec_fn=in_namespace(self.sites_[site].namespace),
+        )
+
+    def again(self, ended: subprocess.Popen[Any], status: int) -> subprocess.Popen[bytes] | None:
+        """With --restart: note the end of a site's command, and start it anew if it failed."""
+        if self.settings_.restart is None:
+            return None
+        site = self.commands_.index(ended)
+        end = {"site": site, "pid": ended.pid, "status": status, "at": time.monotonic()}
+        with self.settings_.restart.open("a") as file:
+            file.write(json.dumps(end) + "\n")
+        if status == 0:
+            return None
+        self.commands_[site] = self.command(site)
+        return self.commands_[site]
 
     def wait(self, watch: SignalWatch) -> int:
         """Until all commands have ended, one has failed, or a signal or the timeout ends it."""
@@ -193,13 +208,20 @@ class Emulation:
                     if time.monotonic() >= deadline:
                         return status or self.timed_out()
                     for key, _ in events:
-                        ended = watched[key.fd]
+                        ended = watched.pop(key.fd)
                         selector.unregister(key.fd)
+                        os.close(key.fd)
                         code = ended.wait()
                         if ended is self.loop_:
                             raise NetworkError(f"the packet loop ended with status {code}")
-                        if code != 0 and status == 0:
-                            status = code if code > 0 else SIGNALLED - code
+                        told = code if code >= 0 else SIGNALLED - code
+                        anew = self.again(ended, told)
+                        if anew is not None:
+                            fd = os.pidfd_open(anew.pid)
+                            watched[fd] = anew
+                            selector.register(fd, selectors.EVENT_READ)
+                        elif told != 0 and status == 0:
+                            status = told
                             if not self.settings_.cuts and control is None:
                                 deadline = min(deadline, time.monotonic() + GRACE_S)
             finally:

@@ -68,6 +68,7 @@ class Settings:
     tcp_buffer_kib: int | None = None
     stats: Path | None = None
     control: Path | None = None
+    restart: Path | None = None
     seed: int = 1
     timeout_s: float = 600.0
 
@@ -211,6 +212,7 @@ def settings_of(options: argparse.Namespace, command: list[str]) -> Settings:
         tcp_buffer_kib=options.tcp_buffer_kib,
         stats=Path(options.stats) if options.stats else None,
         control=Path(options.control) if options.control else None,
+        restart=Path(options.restart) if options.restart else None,
         seed=options.seed,
         timeout_s=options.timeout,
     )
@@ -246,6 +248,7 @@ def parser() -> Parser:
     add("--tcp-buffer-kib", type=int, metavar="KIB", help="the most that a connection's ends keep")
     add("--stats", metavar="FILE", help="write what became of each pair's segments, as JSON")
     add("--control", metavar="FILE", help="take orders of faults at this Unix socket")
+    add("--restart", metavar="FILE", help="start a command again that fails; note each end there")
     add("--seed", type=int, default=1, help="of the losses (default 1)")
     add("--timeout", type=float, default=600.0, help="seconds until all is stopped (default 600)")
     add("--network", default=DEFAULT_NETWORK, help=f"addresses (default {DEFAULT_NETWORK})")
