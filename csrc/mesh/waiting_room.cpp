@@ -205,8 +205,12 @@ std::optional<Call> WaitingRoom::proposal() const {
   return Call{.epoch = last_number() + 1, .sites = {sites.begin(), sites.end()}};
 }
 
+// All that were called have changed over; but for whom those who have did lose there again, who can
+// only be called anew.
 bool WaitingRoom::fulfilled() const {
+  const auto gone_on = roster_that_trains(call_->epoch);
   return std::ranges::all_of(call_->sites, [&](const std::string& site) {
+    if (gone_on && !gone_on->contains(site)) return true;
     return std::ranges::any_of(present_, [&](const auto& entry) {
       const Presence& presence = entry.second;
       return presence.site == site && presence.epoch >= call_->epoch &&

@@ -21,7 +21,7 @@ struct OperationKey {
   friend auto operator<=>(const OperationKey&, const OperationKey&) = default;
 };
 
-struct Ended {  // an operation, well, at one site
+struct Ended {       // an operation, well, at one site
   SiteSet roster{};  // of the site, at that moment
   SiteSet contributors{};
   std::vector<std::byte> result{};  // all_gather: the payloads, one after another

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 #include <memory>
+#include <set>
+#include <tuple>
 
 #include "base/check.hpp"
 #include "mesh/coordinator.hpp"
@@ -44,6 +46,9 @@ class Drama {
   };
 
   int world() const { return plan_.world.world(); }
+  const std::string& name(int site) const {
+    return plan_.world.sites[static_cast<std::size_t>(site)].name;
+  }
   Home& home(int site) { return homes_[static_cast<std::size_t>(site)]; }
   Trainer& trainer(int site) { return *home(site).lives.back(); }
   bool lives(int site) { return home(site).living; }
@@ -55,7 +60,7 @@ class Drama {
   void start(int site);
   void die(int site, const std::string& why);
   void bury_the_ended();
-  void serve(std::int64_t for_life_of_host);
+  void serve();
   void pass(Milestone milestone, int site);
   void strike(const BlowPlan& blow);
   void strike_coordinator(const TroublePlan& what);
@@ -63,6 +68,7 @@ class Drama {
   bool over();
   bool all_together();
   void judge();
+  const Trainer* foremost();
   std::string why_stuck();
 
   const RunPlan& plan_;
@@ -72,6 +78,7 @@ class Drama {
   RunReport report_;
   std::vector<Home> homes_;
   std::vector<std::unique_ptr<Coordinator>> coordinators_;
+  bool coordinator_gone_ = false;
   std::vector<std::unique_ptr<Stranger>> strangers_;
   std::vector<Pending> pending_;
   std::array<int, 16> passed_{};
@@ -90,11 +97,11 @@ void Drama::start(int site) {
                             [this](Milestone m, int who) { pass(m, who); },
                             [this] { report_.sabotaged = true; }};
   h.lives.push_back(std::make_unique<Trainer>(around, site, static_cast<int>(h.lives.size())));
-  if (plan_.serves && site == 0) serve(0);
+  if (plan_.serves && site == 0) serve();
   net_.add(site, *h.lives.back());
 }
 
-void Drama::serve(std::int64_t) {
+void Drama::serve() {
   const int host = plan_.coordinator_host();
   auto listener = net_.network(host).listen(address_of(host, coordinator_port));
   ISTHMUS_CHECK(listener.ok());
@@ -206,10 +213,12 @@ void Drama::strike_coordinator(const TroublePlan& what) {
     if (what.peer != host) net_.cut(host, what.peer, what.for_ns);
     return;
   }
+  if (std::exchange(coordinator_gone_, true)) return;
   net_.kill(host);
   net_.at(net_.now_ns() + what.for_ns, [this, host] {
+    coordinator_gone_ = false;
     net_.revive(host);
-    serve(0);
+    serve();
   });
 }
 
@@ -253,34 +262,37 @@ bool Drama::over() {
   return report_.together = enough;
 }
 
+// Of the latest epoch, and in it of the smallest lawful roster; null: nobody trains.
+const Trainer* Drama::foremost() {
+  const Trainer* best = nullptr;
+  const auto worth = [](const Trainer& t) {
+    return std::tuple(t.engine()->epoch(), -t.engine()->lawful().size(), t.steps_done());
+  };
+  for (int site = 0; site < world(); ++site) {
+    if (!lives(site) || trainer(site).engine() == nullptr || !trainer(site).has_state()) continue;
+    if (best == nullptr || worth(trainer(site)) > worth(*best)) best = &trainer(site);
+  }
+  return best;
+}
+
 // Why those who are left may be stuck; "": they may not.
 std::string Drama::why_stuck() {
-  const Engine* last = nullptr;
-  int living = 0, missing = 0;
-  for (int site = 0; site < world(); ++site) {
-    const bool here = lives(site) || comes_back(site);
-    living += here;
-    missing += !here;
-    if (!lives(site) || trainer(site).engine() == nullptr || !trainer(site).has_state()) continue;
-    const Engine* engine = trainer(site).engine();
-    const auto worth = [](const Engine* e) { return std::pair(e->epoch(), -e->lawful().size()); };
-    if (last == nullptr || worth(engine) > worth(last)) last = engine;
-  }
-  if (missing == 0) return "";
+  std::set<std::string> here;
+  for (int site = 0; site < world(); ++site)
+    if (lives(site) || comes_back(site)) here.insert(name(site));
+  if (static_cast<int>(here.size()) == world()) return "";
+  const Trainer* last = foremost();
   if (last == nullptr) return "a run needs all of its sites to begin";
-  SiteSet here;
-  int favourite = -1;
-  for (std::size_t rank = 0; rank < last->roster()->members.size(); ++rank)
-    for (int site = 0; site < world(); ++site) {
-      if (plan_.world.sites[static_cast<std::size_t>(site)].name !=
-          last->roster()->members[rank].site)
-        continue;
-      if (lives(site) || comes_back(site)) here = here | SiteSet::of(static_cast<int>(rank));
-      if (site == plan_.world.favourite) favourite = static_cast<int>(rank);
-    }
-  const bool may_go_on =
-      Quorum{.favourite = favourite}.holds(here & last->lawful(), last->lawful());
-  return may_go_on ? "" : "too few of the last lawful roster are left";
+  SiteSet rest;
+  Quorum quorum;
+  for (std::size_t rank = 0; rank < last->names().size(); ++rank) {
+    const std::string& site = last->names()[rank];
+    if (here.contains(site)) rest = rest | SiteSet::of(static_cast<int>(rank));
+    if (plan_.world.favourite >= 0 && site == name(plan_.world.favourite))
+      quorum.favourite = static_cast<int>(rank);
+  }
+  const SiteSet lawful = last->engine()->lawful();
+  return quorum.holds(rest & lawful, lawful) ? "" : "too few of the last lawful roster are left";
 }
 
 void Drama::judge() {
@@ -293,6 +305,7 @@ void Drama::judge() {
   } else {
     history_.tell(-1, "stuck: " + why);
   }
+  if (!report_.together && foremost() != nullptr) digests = {foremost()->digest()};
   history_.judge_end(digests);
   const bool calm = std::ranges::all_of(report_.struck, &Struck::harmless);
   if (calm && (report_.processes > world() || report_.epochs > 0))
@@ -301,7 +314,7 @@ void Drama::judge() {
 
 RunReport Drama::run() {
   shape(net_, plan_.world);
-  if (!plan_.serves) serve(0);
+  if (!plan_.serves) serve();
   for (int site = 0; site < world(); ++site)
     net_.at(plan_.world.sites[static_cast<std::size_t>(site)].join_ns,
             [this, site] { start(site); });

@@ -127,6 +127,11 @@ bool Trainer::mind_joining() {
   return true;
 }
 
+SiteSet Trainer::Seat::rank_of(const std::string& site) const {
+  const auto found = std::ranges::find(names, site);
+  return found == names.end() ? SiteSet{} : SiteSet::of(static_cast<int>(found - names.begin()));
+}
+
 void Trainer::stand(Seat& seat) {
   const Roster& roster = *seat.engine->roster();
   for (const Member& member : roster.members) seat.names.push_back(member.site);
@@ -230,10 +235,15 @@ void Trainer::read_words() {
   }
 }
 
+// Whatever was told of the next epoch, nobody goes by it: all see that they are too few.
 bool Trainer::wait_for_others() {
   if (next_ != nullptr && next_->engine->whole()) {
     timer_ns_ = never_ns;
     change_over();
+    return true;
+  }
+  if (next_ != nullptr) {
+    give_up_next();
     return true;
   }
   if (now_ns_ < timer_ns_) return false;

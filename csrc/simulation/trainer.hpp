@@ -73,6 +73,7 @@ class Trainer final : public Actor {
     EpochKey key{};
     bool met = false;
     OperationKey key_of(std::uint64_t number) const { return {key, number}; }
+    SiteSet rank_of(const std::string& site) const;  // empty: it is not called
   };
 
   Status take_seat(std::unique_ptr<Seat>& seat, const Call& call, std::int64_t timeout_ns);

@@ -8,6 +8,11 @@ namespace {
 
 constexpr std::size_t chunks_in_flight = 4;
 
+std::string favourite_of(const RunPlan& plan) {
+  const int site = plan.world.favourite;
+  return site < 0 ? "" : plan.world.sites[static_cast<std::size_t>(site)].name;
+}
+
 std::vector<std::optional<Answer>> answers_in(const Outcome& outcome) {
   std::vector<std::optional<Answer>> answers;
   for (const auto& payload : outcome.gathered)
@@ -81,6 +86,8 @@ void Trainer::change_over() {
            .members = members_,
            .lawful = current_->engine->lawful()};
   if (next_ == nullptr) return end(internal_error("there is no epoch to change over to"));
+  for (const int rank : mine_.lawful.ranks())
+    mine_.here = mine_.here | next_->rank_of(current_->names[static_cast<std::size_t>(rank)]);
   if (strikes(Sabotage::forgotten_step) && before_) {
     around_.sabotaged();
     before_->step = training_->step;
@@ -102,9 +109,13 @@ void Trainer::answer() {
 
 bool Trainer::hear_answers() {
   if (!settled()) return stage_ == Stage::over;
-  hand_over_ = plan_hand_over(answers_in(waits_.front()->outcome()));
+  const SiteSet favourite = current_->rank_of(favourite_of(plan_));
+  hand_over_ = plan_hand_over(answers_in(waits_.front()->outcome()),
+                              favourite.empty() ? -1 : favourite.ranks().front());
   if (hand_over_.donor < 0) {
-    end(refused("no site has a state to go on from: start all sites anew"));
+    end(hand_over_.donor == HandOver::nobody
+            ? refused("no site has a state to go on from: start all sites anew")
+            : peer_lost("who might go on is not here"));
     return true;
   }
   handed_step_ = mine_.step;

@@ -25,6 +25,15 @@ def sim_epochs(
     """Sites that train, die and are replaced, as their coordinators see them: where each has come
     to at the end."""
 
+def simulate_run(
+    seed: int, *, sabotage: str = "", calm: bool = False, log_events: int = 0
+) -> dict[str, Any]:
+    """Sites that train over epochs, die and come back: what was drawn, what happened, and "broken".
+
+    sabotage: a mistake that is made on purpose (csrc/simulation/run_plan.hpp). calm: nothing goes
+    wrong.
+    """
+
 def mesh_payload_decodes(*, kind: str, payload: bytes) -> bool | str:
     """Whether a decoded payload of this kind encodes to the same bytes; a "refuse"'s text.
     ValueError: not valid.

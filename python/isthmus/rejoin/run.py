@@ -269,6 +269,7 @@ class Run:
             members=self._members,
             lawful=tuple(session.seat.native.lawful),
             busy=self._busy(),
+            sites=tuple(session.sites),
         )
         left = session.change_over(self._epochs.take())
         try:
