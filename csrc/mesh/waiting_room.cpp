@@ -58,17 +58,22 @@ void WaitingRoom::hear(GuestId guest, Presence presence) {
 }
 
 void WaitingRoom::admit(GuestId guest, const JoinRequest& request) {
-  waiting_[guest] = {.site = request.self.site, .codec_table = request.codec_table};
+  waiting_[guest] = request;
 }
 
 void WaitingRoom::follow(GuestId guest, const JoinRequest& request) {
   waiting_.erase(guest);
   following_[guest] = request.self.site;
-  if (call_ && call_->epoch >= request.call.epoch) return;
-  call_ = request.call;
+  if (!call_ || call_->epoch < request.call.epoch) begin(request.call);
+  if (call_->epoch == request.call.epoch) followed_.insert(request.self.site);
+}
+
+void WaitingRoom::begin(const Call& call) {
+  call_ = call;
   told_.clear();
+  followed_.clear();
   missed_since_ns_ = never_ns;
-  highest_ = std::max(highest_, call_->epoch);
+  highest_ = std::max(highest_, call.epoch);
 }
 
 void WaitingRoom::forget(GuestId guest) {
@@ -82,10 +87,10 @@ std::vector<GuestId> WaitingRoom::rivals_of(GuestId guest) {
   std::string site;
   if (const auto it = present_.find(guest); it != present_.end()) site = it->second.site;
   if (const auto it = following_.find(guest); it != following_.end()) site = it->second;
-  if (const auto it = waiting_.find(guest); it != waiting_.end()) site = it->second.site;
+  if (const auto it = waiting_.find(guest); it != waiting_.end()) site = it->second.self.site;
   std::vector<GuestId> rivals;
   for (const auto& [other, waiter] : waiting_)
-    if (other > guest && waiter.site == site) rivals.push_back(other);
+    if (other > guest && waiter.self.site == site) rivals.push_back(other);
   for (const GuestId rival : rivals) waiting_.erase(rival);
   return rivals;
 }
@@ -131,7 +136,7 @@ std::uint32_t WaitingRoom::last_number() const {
 
 WaitingRoom::Names WaitingRoom::names_waiting() const {
   Names names;
-  for (const auto& [guest, waiter] : waiting_) names.insert(waiter.site);
+  for (const auto& [guest, waiter] : waiting_) names.insert(waiter.self.site);
   return names;
 }
 
@@ -140,6 +145,11 @@ WaitingRoom::Names WaitingRoom::connected() const {
   for (const auto& [guest, presence] : present_) names.insert(presence.site);
   for (const auto& [guest, site] : following_) names.insert(site);
   return names;
+}
+
+bool WaitingRoom::takes_part(const std::string& site) const {
+  return std::ranges::any_of(present_, [&](const auto& one) { return one.second.site == site; }) ||
+         std::ranges::any_of(following_, [&](const auto& one) { return one.second == site; });
 }
 
 // A roster of which every member trains in it, and could follow a call. Two of them there are not:
@@ -226,8 +236,11 @@ std::string WaitingRoom::failure(std::int64_t now_ns) {
     if (presence.failed >= call_->epoch)
       return "site " + quoted(presence.site) + what + ", and could not";
   const Names names = connected();
+  const Names waiting = names_waiting();
   for (const std::string& site : call_->sites) {
-    if (names.contains(site)) continue;
+    // Who has followed and waits now is another process, which cannot take its seat.
+    const bool anew = followed_.contains(site) && waiting.contains(site) && !takes_part(site);
+    if (names.contains(site) && !anew) continue;
     if (missed_since_ns_ == never_ns) missed_since_ns_ = now_ns;
     if (now_ns >= missed_since_ns_ + missing_ns)
       return "site " + quoted(site) + what + ", and is gone";
@@ -241,8 +254,9 @@ std::vector<GuestId> WaitingRoom::summon() {
   std::vector<GuestId> summoned;
   Names at_the_door;
   for (const auto& [guest, waiter] : waiting_)
-    if (std::ranges::binary_search(call_->sites, waiter.site) &&
-        at_the_door.insert(waiter.site).second && told_.insert(guest).second)
+    if (std::ranges::binary_search(call_->sites, waiter.self.site) &&
+        !followed_.contains(waiter.self.site) && at_the_door.insert(waiter.self.site).second &&
+        told_.insert(guest).second)
       summoned.push_back(guest);
   for (const auto& [guest, presence] : present_)
     if (std::ranges::binary_search(call_->sites, presence.site) &&
@@ -281,10 +295,8 @@ WaitingRoom::Orders WaitingRoom::decide(std::int64_t now_ns) {
       deadline_ns_ = at_ns;
       return orders;
     }
-    call_ = std::exchange(proposed_, std::nullopt);
-    told_.clear();
-    missed_since_ns_ = never_ns;
-    highest_ = call_->epoch;
+    begin(*proposed_);
+    proposed_.reset();
   }
   orders.call = call_;
   orders.summoned = summon();

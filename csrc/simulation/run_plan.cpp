@@ -22,14 +22,16 @@ std::int64_t draw_length(Random& random, const RunPlan& plan) {
   return random.between<std::int64_t>(hb * 12 / 10, 4 * hb);
 }
 
-// Faults come together: most of them just after something that the one before has set off.
-void draw_moment(Random& random, BlowPlan& blow) {
-  if (random.one_in(4)) {
+// Faults come together: after the first most come just after something that it has set off.
+void draw_moment(Random& random, bool first, BlowPlan& blow) {
+  if (random.one_in(first ? 2 : 6)) {
     blow.what.at_ns = random.between<std::int64_t>(0, 8 * second_ns);
     return;
   }
-  blow.after = static_cast<Milestone>(
-      random.between(static_cast<int>(Milestone::came), static_cast<int>(Milestone::trained)));
+  blow.after = first ? pick(random, std::array{Milestone::came, Milestone::joined,
+                                               Milestone::trained, Milestone::trained})
+                     : static_cast<Milestone>(random.between(static_cast<int>(Milestone::came),
+                                                             static_cast<int>(Milestone::trained)));
   blow.nth = random.between(1, blow.after == Milestone::trained ? 20 : 3);
   blow.there = random.one_in(2);
   const std::int64_t within_ns = pick(random, std::array{1L, 20L, 300L, 1500L}) * millisecond_ns;
@@ -50,7 +52,7 @@ BlowPlan draw_blow(Random& random, const RunPlan& plan) {
       (static_cast<std::uint64_t>(what.site) + 1 + random.below(world - 1)) % world);
   what.for_ns = draw_length(random, plan);
   what.factor = random.between(2, 4);
-  draw_moment(random, blow);
+  draw_moment(random, plan.blows.empty(), blow);
   const bool may_be_coordinators =
       what.kind == Trouble::freeze || what.kind == Trouble::isolate || what.kind == Trouble::cut;
   if (may_be_coordinators && random.one_in(5)) {
