@@ -31,7 +31,8 @@ py::dict to_python(const Struck& struck) {
 
 py::dict run_of_seed(std::uint64_t seed, const std::string& sabotage, bool calm, int log_events) {
   RunPlan plan = draw_run(seed);
-  if (calm) plan.blows.clear();
+  constexpr std::uint64_t calm_steps = 10;
+  if (calm) plan.blows.clear(), plan.steps_after = calm_steps;
   const auto found = std::ranges::find(sabotages, sabotage);
   if (found == sabotages.end()) throw py::value_error("no such sabotage: " + sabotage);
   plan.sabotage = static_cast<Sabotage>(found - sabotages.begin());

@@ -17,8 +17,7 @@ namespace {
 
 // After the last blow all must train together within this: a pair that lost each other, a process
 // that waits until its predecessor is given up, some calls that fail.
-constexpr std::int64_t patience_ns = 240 * second_ns;
-constexpr std::uint64_t steps_together = 3;
+constexpr std::int64_t patience_ns = 180 * second_ns;
 
 class Drama {
  public:
@@ -257,7 +256,7 @@ bool Drama::over() {
     const std::uint64_t steps = lives(site) ? trainer(site).steps_done() : 0;
     if (fresh) steps_at_last_.push_back(steps);
     const std::uint64_t before = steps_at_last_[static_cast<std::size_t>(site)];
-    enough = enough && (!lives(site) || steps >= before + steps_together);
+    enough = enough && (!lives(site) || steps >= before + plan_.steps_after);
   }
   return report_.together = enough;
 }

@@ -94,6 +94,7 @@ RunPlan draw_run(std::uint64_t seed) {
   plan.absence_ns = pick(random, std::array{100L, 1000L, 4000L}) * millisecond_ns;
   plan.lives.assign(world.sites.size(), -1);
   if (random.one_in(5)) plan.lives[random.below(world.sites.size())] = random.between(1, 2);
+  if (plan.serves) plan.lives[0] = -1;  // without a coordinator nobody comes in
   const int blows = random.between(1, most_blows);
   for (int i = 0; i < blows; ++i) plan.blows.push_back(draw_blow(random, plan));
   return plan;

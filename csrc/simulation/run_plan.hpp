@@ -58,10 +58,11 @@ struct RunPlan {
   int operations = 1;          // of a step
   std::uint64_t elements = 1;  // of an operation, at most
   std::uint64_t parameters = 1;
-  std::size_t chunk_bytes = 1;  // of a state that is handed over
-  std::int64_t think_ns = 0;    // between two operations, at most
-  std::int64_t absence_ns = 0;  // of a process that has ended, at most
-  std::vector<int> lives;       // by site: how many processes it has in all; -1: without limit
+  std::size_t chunk_bytes = 1;    // of a state that is handed over
+  std::int64_t think_ns = 0;      // between two operations, at most
+  std::int64_t absence_ns = 0;    // of a process that has ended, at most
+  std::vector<int> lives;         // by site: how many processes it has in all; -1: without limit
+  std::uint64_t steps_after = 3;  // that all do together when all is over
   std::vector<BlowPlan> blows;
   Sabotage sabotage = Sabotage::none;
 

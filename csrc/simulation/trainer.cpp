@@ -12,7 +12,7 @@ namespace {
 // A process is ready for another epoch only after so many steps: DDP's buckets settle first.
 constexpr std::uint64_t settling_steps = 2;
 constexpr std::int64_t rejoin_timeout_ns = 300 * second_ns;
-constexpr std::uint64_t sabotaged_step = 4;
+constexpr std::uint64_t sabotaged_step = 2;
 
 }  // namespace
 

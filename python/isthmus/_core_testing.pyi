@@ -228,3 +228,8 @@ class Executor:
         """Copies of the terms' wires as they stand."""
     def term_sum(self) -> tuple[list[float], float]:
         """Their weights, and the divisor."""
+
+# For `python -m isthmus.simulation` and its tests: whole sites in the simulator.
+
+def simulate(seed: int, **settings: Any) -> dict[str, Any]:
+    """A world drawn by the seed, run to its end and judged; csrc/simulation."""

@@ -83,8 +83,8 @@ class Epochs:
             return self._current
 
     def wait(self, timeout: float) -> bool:
-        """Whether a next epoch is ready within so many seconds, for sites that are too few to go on:
-        all of them know that, so nobody goes by what was told of a next one."""
+        """Whether a next epoch is ready within so many seconds. For sites that are too few to go
+        on: all of them know that, so nobody goes by what was told of a next one."""
         self._listen()
         end = time.monotonic() + timeout
         with self._changed:

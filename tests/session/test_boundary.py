@@ -59,9 +59,7 @@ def test_the_donor_is_the_least_busy_of_the_furthest_and_all_others_take() -> No
                 "lawful": lawful,
                 "busy": draw.randrange(3),
             }
-            for lawful in [
-                list(range(draw.randrange(1, 3))) for _ in range(draw.randrange(1, 6))
-            ]
+            for lawful in [list(range(draw.randrange(1, 3))) for _ in range(draw.randrange(1, 6))]
         ]
         lost = {rank for rank in range(len(sites)) if draw.random() < 0.2}
         answers = [

@@ -84,8 +84,8 @@ def hand_over(session: Session, state: TrainingState, mine: Standing) -> Handed:
         donor, takers = _core.plan_hand_over(answers, favourite=favourite)
         if donor == _too_few:
             raise PeerLost(
-                "those who could go on from the last step are not here, and may be going on without "
-                "this site: start it again, and it joins them"
+                "those who could go on from the last step are not here, and may be going on "
+                "without this site: start it again, and it joins them"
             )
         if donor < 0:
             raise Refused("no site has a state to go on from: start all sites anew")

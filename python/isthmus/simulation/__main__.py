@@ -1,3 +1,5 @@
+"""`python -m isthmus.simulation`: one drawn world or run again, or many."""
+
 import sys
 
 from isthmus.simulation.command import main

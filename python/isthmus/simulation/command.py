@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from isthmus import _core
-from isthmus.simulation.sweep import sweep
+from isthmus.simulation.sweep import Sweep, sweep
 
 Report = Mapping[str, Any]
 
@@ -70,8 +70,10 @@ def _sessions(options: argparse.Namespace, first: int, count: int) -> int:
 
 def _runs(options: argparse.Namespace, first: int, count: int) -> int:
     if count > 1:
-        return sweep(first, count, options.processes)
-    report = _core.simulate_run(first, calm=options.calm, log_events=options.events)
+        return sweep(Sweep(first, count, options.processes, options.all, options.sabotage))
+    report = _core.simulate_run(
+        first, sabotage=options.sabotage, calm=options.calm, log_events=options.events
+    )
     print(f"seed {first}")
     print("\n".join([*report["events"], *story(report)]))
     return int(bool(report["broken"]))
@@ -95,6 +97,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--processes", type=int, default=os.cpu_count() or 1, help="of many runs (the cores)"
     )
+    parser.add_argument("--all", action="store_true", help="do not stop at the first broken run")
+    parser.add_argument("--sabotage", default="", help="of runs: make this mistake on purpose")
     options = parser.parse_args(arguments)
     play = _runs if options.runs else _sessions
     return play(options, options.seed, options.seeds)

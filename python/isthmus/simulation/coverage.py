@@ -1,4 +1,4 @@
-"""coverage: what many runs have met, so that runs in which nothing happens do not pass for proof."""
+"""coverage: what many runs have met: runs in which nothing happens must not pass for proof."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping

@@ -30,34 +30,51 @@ class _Player:
     block: range = range(0)
 
 
-def sweep(first: int, count: int, processes: int) -> int:
+@dataclass(frozen=True)
+class Sweep:
+    """What to play: seeds from `first` on. all_of_them: also after one that is broken. sabotage: a
+    mistake that is made on purpose in each (tests: that it is found)."""
+
+    first: int
+    count: int
+    processes: int
+    all_of_them: bool = False
+    sabotage: str = ""
+
+
+def sweep(wanted: Sweep) -> int:
     """The exit status: 0, all of these seeds are well; 1, not; 130, interrupted."""
-    return _Sweep(first, count, max(1, min(processes, -(-count // _BLOCK)))).play()
+    return _Sweeping(wanted).play()
 
 
 def replay(seed: int) -> str:
     return f"python -m isthmus.simulation --runs --seed {seed}"
 
 
-class _Sweep:
-    def __init__(self, first: int, count: int, processes: int) -> None:
-        self._blocks = iter(_blocks(first, count))
-        self._end = first + count
+class _Sweeping:
+    def __init__(self, wanted: Sweep) -> None:
+        self._wanted = wanted
+        self._blocks = iter(_blocks(wanted.first, wanted.count))
+        self._end = wanted.first + wanted.count
         self._open: dict[int, range] = {}  # blocks that are not over, by their first seed
-        self._not_begun = first
+        self._not_begun = wanted.first
         self._coverage = Coverage()
         self._broken: dict[int, str] = {}
+        self._fatal = False  # a process died or hangs
         self._begun = self._shown = time.monotonic()
+        processes = max(1, min(wanted.processes, -(-wanted.count // _BLOCK)))
         self._players = [self._hire() for _ in range(processes)]
 
     def play(self) -> int:
         try:
-            while not self._broken and any(player.block for player in self._players):
+            while any(player.block for player in self._players):
                 self._hear()
+                if self._fatal or (self._broken and not self._wanted.all_of_them):
+                    break
         except KeyboardInterrupt:
             done = min([*self._open, self._not_begun])
-            print(f"\ninterrupted: all seeds below {done} are well; go on with --from {done}")
-            print("\n".join(self._coverage.table()))
+            print(f"\ninterrupted: seeds below {done} have been played; go on with --from {done}")
+            self._verdict()
             return 130
         finally:
             self._dismiss()
@@ -66,7 +83,9 @@ class _Sweep:
     def _hire(self) -> _Player:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
-        process = context.Process(target=_play_blocks, args=(theirs,), daemon=True)
+        process = context.Process(
+            target=_play_blocks, args=(theirs, self._wanted.sabotage), daemon=True
+        )
         process.start()
         theirs.close()
         player = _Player(process, ours)
@@ -90,6 +109,7 @@ class _Sweep:
         for player in busy.values():
             if player.block and now - player.since > _SECONDS_A_RUN:
                 self._broken[player.seed] = f"it comes to no end within {_SECONDS_A_RUN:g} s"
+                self._fatal = True
         if now - self._shown > _SECONDS_A_LINE:
             self._shown = now
             self._progress()
@@ -100,6 +120,7 @@ class _Sweep:
         except (EOFError, ConnectionResetError):
             player.process.join(1.0)
             self._broken[player.seed] = f"its process died ({player.process.exitcode})"
+            self._fatal = True
             return
         player.since = time.monotonic()
         if isinstance(said, int):
@@ -114,8 +135,11 @@ class _Sweep:
     def _progress(self) -> None:
         seconds = time.monotonic() - self._begun
         runs = self._coverage.runs
-        left = (self._end - self._not_begun) / max(runs / seconds, 1e-9)
-        print(f"{runs} runs in {seconds:.0f} s, about {left:.0f} s left", flush=True)
+        left = (
+            f", about {(self._end - self._not_begun) * seconds / runs:.0f} s left" if runs else ""
+        )
+        broken = f", {len(self._broken)} broken" if self._broken else ""
+        print(f"{runs} runs in {seconds:.0f} s{left}{broken}", flush=True)
 
     def _dismiss(self) -> None:
         for player in self._players:
@@ -139,7 +163,7 @@ def _blocks(first: int, count: int) -> Iterator[range]:
         yield range(begin, min(begin + _BLOCK, end))
 
 
-def _play_blocks(pipe: Connection) -> None:
+def _play_blocks(pipe: Connection, sabotage: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     while True:
         try:
@@ -149,7 +173,7 @@ def _play_blocks(pipe: Connection) -> None:
         coverage, broken = Coverage(), {}
         for seed in block:
             pipe.send(seed)
-            report = _core.simulate_run(seed)
+            report = _core.simulate_run(seed, sabotage=sabotage)
             coverage.see(report)
             if report["broken"]:
                 broken[seed] = report["broken"][0]
