@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/check.hpp"
+#include "mesh/membership.hpp"
 #include "mesh/messages.hpp"
 
 namespace isthmus {
@@ -170,7 +171,7 @@ std::optional<WaitingRoom::Names> WaitingRoom::roster_that_trains(std::uint32_t 
 }
 
 // All that are stuck, if they and those who wait are enough of the smallest roster that any of them
-// knows: then nobody else of it can be going on.
+// knows, and nobody else of it can be going on.
 std::optional<WaitingRoom::Names> WaitingRoom::sites_that_are_stuck(std::uint32_t epoch) const {
   const Presence* last = nullptr;
   Names stuck;
@@ -182,16 +183,21 @@ std::optional<WaitingRoom::Names> WaitingRoom::sites_that_are_stuck(std::uint32_
     if (presence.epoch == epoch && smaller) last = &presence;
   }
   if (last == nullptr) return std::nullopt;
+  const Names waiting = names_waiting();
+  Muster muster;
+  for (const std::string& site : last->roster) {
+    const bool is_stuck = stuck.contains(site);
+    const bool replaced = !is_stuck && waiting.contains(site);
+    ++(is_stuck ? muster.stuck : replaced ? muster.replaced : muster.absent);
+    if (site == last->favourite)
+      muster.favourite = is_stuck   ? Muster::Favourite::stuck
+                         : replaced ? Muster::Favourite::replaced
+                                    : Muster::Favourite::absent;
+  }
   Names here = stuck;
-  here.merge(names_waiting());
-  const auto of_last =
-      std::ranges::count_if(last->roster, [&](const auto& site) { return here.contains(site); });
-  const auto twice = 2 * static_cast<std::size_t>(of_last);
-  const bool with_favourite =
-      here.contains(last->favourite) && std::ranges::binary_search(last->roster, last->favourite);
-  const bool enough =
-      twice > last->roster.size() || (twice == last->roster.size() && with_favourite);
-  if (!enough || here.size() < static_cast<std::size_t>(last->min_sites)) return std::nullopt;
+  here.insert(waiting.begin(), waiting.end());
+  if (!muster.may_go_on() || here.size() < static_cast<std::size_t>(last->min_sites))
+    return std::nullopt;
   return stuck;
 }
 

@@ -5,6 +5,8 @@
 #include <tuple>
 #include <utility>
 
+#include "mesh/membership.hpp"
+
 namespace isthmus {
 namespace {
 
@@ -35,16 +37,21 @@ auto worth_of(const Answer& answer) {
   return std::tuple(answer.epoch, -answer.lawful.size(), history_of(answer));
 }
 
-// As a quorum of its last lawful roster (mesh/membership.hpp), for one that was stuck.
+// Of the last lawful roster of one that was stuck.
 bool enough_are_here(const Answer& stuck, const std::vector<std::optional<Answer>>& answers,
                      int favourite) {
-  int here = 0;
-  for (const int rank : stuck.here.ranks())
-    here += static_cast<std::size_t>(rank) < answers.size() &&
-            answers[static_cast<std::size_t>(rank)].has_value();
-  const bool favoured = favourite >= 0 && stuck.here.has(favourite) &&
-                        answers[static_cast<std::size_t>(favourite)].has_value();
-  return 2 * here > stuck.lawful.size() || (2 * here == stuck.lawful.size() && favoured);
+  Muster muster;
+  if (favourite != no_favourite) muster.favourite = Muster::Favourite::absent;
+  for (const int rank : stuck.here.ranks()) {
+    if (static_cast<std::size_t>(rank) >= answers.size()) continue;
+    const auto& answer = answers[static_cast<std::size_t>(rank)];
+    if (!answer) continue;
+    ++(answer->has_state ? muster.stuck : muster.replaced);
+    if (rank == favourite)
+      muster.favourite = answer->has_state ? Muster::Favourite::stuck : Muster::Favourite::replaced;
+  }
+  muster.absent = stuck.lawful.size() - muster.stuck - muster.replaced;
+  return muster.may_go_on();
 }
 
 bool same_state(const Answer& a, const Answer& b) {

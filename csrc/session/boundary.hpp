@@ -63,8 +63,10 @@ struct HandOver {
 // least busy of the furthest; of those that are as far with different members, of the ones who were
 // more. One that was stuck gives only where enough of its last lawful roster, or others under their
 // names, are here: else some of them may be going on without it. By rank; none: of a site that is
-// lost. `favourite`: a rank of the new epoch, or -1.
-HandOver plan_hand_over(const std::vector<std::optional<Answer>>& answers, int favourite = -1);
+// lost. `favourite`: a rank of the new epoch, or one of these.
+constexpr int no_favourite = -1, favourite_elsewhere = -2;
+HandOver plan_hand_over(const std::vector<std::optional<Answer>>& answers,
+                        int favourite = no_favourite);
 
 std::vector<std::byte> to_payload(const Word& word);
 std::vector<std::byte> to_payload(const Answer& answer);

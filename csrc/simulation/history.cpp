@@ -206,9 +206,15 @@ void History::judge_sides(const std::vector<std::uint64_t>& chain) {
     std::uint64_t at = digest;
     for (; at != 0 && !kept.contains(at); at = steps_[at].before) aside += steps_[at].before != 0;
     if (aside <= most_steps_aside) continue;
+    // Those steps the site that gave its state may have done aside too, before.
     const auto fork = std::ranges::find(chain, at);
-    const auto next = fork == chain.end() ? chain.begin() : std::next(fork);
-    const std::int64_t went_on_ns = next == chain.end() ? never_ns : steps_[*next].first_ns;
+    const auto ahead = fork == chain.end() ? chain.end() - chain.begin() : chain.end() - fork;
+    const bool went_on = ahead > most_steps_aside + 1;
+    const std::int64_t went_on_ns =
+        went_on
+            ? steps_[chain[chain.size() - static_cast<std::size_t>(ahead) + most_steps_aside + 1]]
+                  .first_ns
+            : never_ns;
     for (const int holder : step.holders)
       if (processes_[static_cast<std::size_t>(holder)].gone_ns > went_on_ns)
         return complain("two sides went on: " + title(holder) + " did step " +

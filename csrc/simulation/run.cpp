@@ -69,6 +69,7 @@ class Drama {
   void judge();
   const Trainer* foremost();
   std::string why_stuck();
+  bool keeps_state(const std::string& member, std::uint32_t epoch);
 
   const RunPlan& plan_;
   SimNet net_;
@@ -282,16 +283,26 @@ std::string Drama::why_stuck() {
   if (static_cast<int>(here.size()) == world()) return "";
   const Trainer* last = foremost();
   if (last == nullptr) return "a run needs all of its sites to begin";
-  SiteSet rest;
-  Quorum quorum;
+  Muster muster;
   for (std::size_t rank = 0; rank < last->names().size(); ++rank) {
-    const std::string& site = last->names()[rank];
-    if (here.contains(site)) rest = rest | SiteSet::of(static_cast<int>(rank));
-    if (plan_.world.favourite >= 0 && site == name(plan_.world.favourite))
-      quorum.favourite = static_cast<int>(rank);
+    if (!last->engine()->lawful().has(static_cast<int>(rank))) continue;
+    const std::string& member = last->names()[rank];
+    const bool is_here = here.contains(member);
+    const bool stuck = is_here && keeps_state(member, last->engine()->epoch());
+    ++(stuck ? muster.stuck : is_here ? muster.replaced : muster.absent);
+    if (plan_.world.favourite >= 0 && member == name(plan_.world.favourite))
+      muster.favourite = stuck     ? Muster::Favourite::stuck
+                         : is_here ? Muster::Favourite::replaced
+                                   : Muster::Favourite::absent;
   }
-  const SiteSet lawful = last->engine()->lawful();
-  return quorum.holds(rest & lawful, lawful) ? "" : "too few of the last lawful roster are left";
+  return muster.may_go_on() ? "" : "too few of the last lawful roster are left";
+}
+
+bool Drama::keeps_state(const std::string& member, std::uint32_t epoch) {
+  for (int site = 0; site < world(); ++site)
+    if (name(site) == member && lives(site) && trainer(site).engine() != nullptr)
+      return trainer(site).has_state() && trainer(site).engine()->epoch() == epoch;
+  return false;
 }
 
 void Drama::judge() {

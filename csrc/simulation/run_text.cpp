@@ -42,6 +42,10 @@ std::vector<std::string> describe(const RunPlan& plan) {
   std::vector<std::string> out = describe(plan.world);
   out.push_back(std::string("on_loss ") +
                 (plan.world.on_loss == OnLoss::wait ? "wait" : "continue") +
+                (plan.world.favourite < 0
+                     ? std::string()
+                     : ", favourite " +
+                           plan.world.sites[static_cast<std::size_t>(plan.world.favourite)].name) +
                 (plan.serves ? ", " + plan.world.sites[0].name + " serves" : std::string()) +
                 (plan.fixed_ports ? ", fixed ports" : ", any port") +
                 (plan.orderly ? ", closes when it fails" : "") +

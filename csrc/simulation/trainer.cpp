@@ -246,8 +246,9 @@ bool Trainer::wait_for_others() {
     give_up_next();
     return true;
   }
-  if (now_ns_ < timer_ns_) return false;
-  end(peer_lost("too few are left, and nobody came"));
+  const Status& failure = current_->engine->failure();
+  if (failure.ok() && now_ns_ < timer_ns_) return false;
+  end(failure.ok() ? peer_lost("too few are left, and nobody came") : failure);
   return true;
 }
 

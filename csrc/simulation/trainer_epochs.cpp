@@ -111,7 +111,9 @@ bool Trainer::hear_answers() {
   if (!settled()) return stage_ == Stage::over;
   const SiteSet favourite = current_->rank_of(favourite_of(plan_));
   hand_over_ = plan_hand_over(answers_in(waits_.front()->outcome()),
-                              favourite.empty() ? -1 : favourite.ranks().front());
+                              plan_.world.favourite < 0 ? no_favourite
+                              : favourite.empty()       ? favourite_elsewhere
+                                                        : favourite.ranks().front());
   if (hand_over_.donor < 0) {
     end(hand_over_.donor == HandOver::nobody
             ? refused("no site has a state to go on from: start all sites anew")

@@ -79,9 +79,7 @@ def hand_over(session: Session, state: TrainingState, mine: Standing) -> Handed:
     while True:
         with spans.of("meet"):
             answers = session.all_gather(mine.answer(session.sites))
-        name = session.settings.on_loss.favourite
-        favourite = session.sites.index(name) if name in session.sites else -1
-        donor, takers = _core.plan_hand_over(answers, favourite=favourite)
+        donor, takers = _core.plan_hand_over(answers, favourite=_favourite(session))
         if donor == _too_few:
             raise PeerLost(
                 "those who could go on from the last step are not here, and may be going on "
@@ -103,6 +101,14 @@ def hand_over(session: Session, state: TrainingState, mine: Standing) -> Handed:
             ended = compare(session, state, complete=complete, step=handed.step)
         if ended:
             return replace(handed, parts=spans.seconds())
+
+
+def _favourite(session: Session) -> int:
+    """By rank; -1: there is none, -2: it is not called to this epoch."""
+    name = session.settings.on_loss.favourite
+    if not name:
+        return -1
+    return session.sites.index(name) if name in session.sites else -2
 
 
 def put(state: TrainingState, whole: Whole) -> int:
