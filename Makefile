@@ -6,6 +6,8 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 SEED ?= 1
+SEEDS ?= 2000
+FROM ?= 0
 PYTEST_ARGS ?=
 
 # Redone when what to install changes; sources need no reinstall, an import rebuilds the native module.
@@ -19,7 +21,7 @@ export PATH := $(abspath $(dir $(shell command -v $(PY) || echo $(PY)))):$(PATH)
 
 MINUTES ?= 30
 
-.PHONY: help built demo test dev tidy format sim bench chaos asan tsan gpu wheel clean
+.PHONY: help built demo test dev tidy format sim runs bench chaos asan tsan gpu wheel clean
 .DELETE_ON_ERROR:
 
 help:
@@ -28,6 +30,7 @@ help:
 	@echo "make dev     editable install in .venv, rebuilt at import"
 	@echo "make tidy    formats, lints, types, layers; make format mends what it can"
 	@echo "make sim     one world of the simulator again: SEED=7"
+	@echo "make runs    many runs of the simulator, with losses and returns: SEEDS=100000 FROM=0"
 	@echo "make bench   codecs, exchange, WAN, training, scaling; report in bench-out/"
 	@echo "make chaos   training under random faults, every invariant checked: MINUTES=30 SEED=1"
 	@echo "make gpu     checks and times the kernels, on a machine with a device"
@@ -69,6 +72,9 @@ format: $(ready)
 
 sim: $(ready)
 	$(PY) -m isthmus.simulation --seed $(SEED)
+
+runs: built
+	$(PY) -m isthmus.simulation --runs --from $(FROM) --seeds $(SEEDS) $(RUNS_ARGS)
 
 bench: $(ready)
 	$(PY) -m isthmus.cli bench all $(BENCH_ARGS)

@@ -47,8 +47,9 @@ py::tuple decide_boundary(const std::vector<py::bytes>& words) {
                         decision.odd.ranks());
 }
 
-py::tuple hand_over(const std::vector<py::bytes>& answers) {
-  const HandOver plan = plan_hand_over(parsed(answers, &parse_answer));
+py::tuple hand_over(const std::vector<py::bytes>& answers, int favourite) {
+  if (favourite >= static_cast<int>(answers.size())) raise(refused("there is no such rank"));
+  const HandOver plan = plan_hand_over(parsed(answers, &parse_answer), favourite);
   return py::make_tuple(plan.donor, plan.takers);
 }
 
@@ -65,17 +66,18 @@ void register_boundary(py::module_& m) {
   m.def(
       "epoch_answer",
       [](bool has_state, std::uint64_t step, std::uint32_t epoch, const std::vector<int>& members,
-         const std::vector<int>& lawful, std::uint32_t busy) {
+         const std::vector<int>& lawful, const std::vector<int>& here, std::uint32_t busy) {
         return to_bytes(to_payload(Answer{.has_state = has_state,
                                           .step = step,
                                           .epoch = epoch,
                                           .members = set_of(members),
                                           .lawful = set_of(lawful),
+                                          .here = set_of(here),
                                           .busy = busy}));
       },
       py::kw_only(), "has_state"_a, "step"_a = 0, "epoch"_a = 0, "members"_a = std::vector<int>{},
-      "lawful"_a = std::vector<int>{}, "busy"_a = 0);
-  m.def("plan_hand_over", &hand_over, "answers"_a);
+      "lawful"_a = std::vector<int>{}, "here"_a = std::vector<int>{}, "busy"_a = 0);
+  m.def("plan_hand_over", &hand_over, "answers"_a, py::kw_only(), "favourite"_a = -1);
 }
 
 }  // namespace isthmus

@@ -17,5 +17,6 @@ PYBIND11_MODULE(_core, m) {
   isthmus::register_events(m);
   isthmus::register_session(m);
   isthmus::register_world_testing(m);
+  isthmus::register_runs_testing(m);
   m.attr("__version__") = ISTHMUS_VERSION;
 }

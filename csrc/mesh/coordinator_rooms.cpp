@@ -74,7 +74,15 @@ std::int64_t Coordinator::State::mind_room(WaitingRoom& room, std::int64_t now_n
   if (orders.over) give_up({run, orders.over->epoch}, orders.why, now_ns);
   for (const GuestId summoned : orders.summoned)
     if (const auto it = guests.find(summoned); it != guests.end()) it->second.summons = orders.call;
+  if (!room.open()) begin_anew(room, now_ns);
   return room.deadline_ns();
+}
+
+// Nobody takes part any more: those who wait gather as for a new run.
+void Coordinator::State::begin_anew(WaitingRoom& room, std::int64_t now_ns) {
+  for (const auto& [id, request] : room.dismiss())
+    if (const auto guest = guests.find(id); guest != guests.end())
+      seat(guest->second, request, now_ns);
 }
 
 // Sites that stand in the epoch already find out by themselves; those on the way are stopped.

@@ -63,6 +63,7 @@ struct Coordinator::State {
   void admit(Guest& guest, const JoinRequest& request, std::int64_t now_ns);
   void attend(Guest& guest, const Message& message, std::int64_t now_ns);
   void move_to_room(const std::string& run, std::int64_t now_ns);
+  void begin_anew(WaitingRoom& room, std::int64_t now_ns);
   void mind_rivals(const Guest& guest, std::int64_t now_ns);
   std::int64_t mind_room(WaitingRoom& room, std::int64_t now_ns, const std::string& run);
   void give_up(const GatheringKey& key, const std::string& why, std::int64_t now_ns);

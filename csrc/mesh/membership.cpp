@@ -10,12 +10,27 @@ bool Quorum::holds(SiteSet rest, SiteSet roster) const {
   return twice > roster.size();
 }
 
+// Rosters shrink by majorities, but down to two only, or to the favourite.
+bool Muster::may_go_on() const {
+  const int all = stuck + replaced + absent;
+  const auto holds = [&](int rest, bool favoured) {
+    return 2 * rest > all || (2 * rest == all && favoured);
+  };
+  const bool favourite_here = favourite == Favourite::stuck || favourite == Favourite::replaced;
+  if (!holds(stuck + replaced, favourite_here)) return false;
+  const bool others_may_have =
+      holds(replaced + absent, favourite == Favourite::replaced || favourite == Favourite::absent);
+  const bool others_may_go_on = absent > 1 || (absent == 1 && favourite == Favourite::absent);
+  return !(others_may_have && others_may_go_on);
+}
+
 Membership::Membership(int rank, int world, Policy policy)
     : rank_(rank),
       everybody_(SiteSet::first(world)),
       policy_(policy),
       said_(static_cast<std::size_t>(world),
-            Census{.roster = everybody_, .out = {}, .lost = {}, .lawful = everybody_}) {}
+            Census{.roster = everybody_, .out = {}, .lost = {}, .lawful = everybody_}),
+      agreed_(everybody_) {}
 
 void Membership::lose(int peer) {
   mine().lost = mine().lost | SiteSet::of(peer);
@@ -83,6 +98,10 @@ SiteSet Membership::clique() const {
   return best;
 }
 
+bool Membership::enough(SiteSet rest, SiteSet roster) const {
+  return rest.size() >= policy_.min_sites && policy_.quorum.holds(rest, roster);
+}
+
 bool Membership::decide(std::int64_t now_ns) {
   if (!mine().out.has(rank_)) {
     mine().out = mine().out | (candidates() - within_reach());
@@ -93,6 +112,8 @@ bool Membership::decide(std::int64_t now_ns) {
     known_broken_ = broken_pairs();
     if (known_broken_ == 0) deadline_ns_ = never_ns;
   }
+  // Whoever hears it may go on with these, though this site may never hear that they do.
+  if (changing() && !mine().out.has(rank_) && enough(candidates(), agreed_)) agreed_ = candidates();
   const bool more = decided_ != mine().out;
   decided_ = mine().out;
   return more;
@@ -102,16 +123,17 @@ Membership::Verdict Membership::settle() {
   if (mine().out.has(rank_)) return Verdict::given_up;
   if (!changing() || broken_pairs() > 0) return Verdict::waits;
   const SiteSet next = candidates();
-  SiteSet last = lawful();
+  SiteSet last = mine().lawful;
   for (const int rank : next.ranks()) {
     if (census(rank).out != mine().out) return Verdict::waits;
     // Lawful rosters are a chain: the smallest one is the last.
     if (census(rank).lawful.within(last)) last = census(rank).lawful;
   }
-  const bool enough = next.size() >= policy_.min_sites && policy_.quorum.holds(next, last);
-  if (!enough && !policy_.waits) return Verdict::too_few;
+  const bool lawful = enough(next, last);
+  if (!lawful && !policy_.waits) return Verdict::too_few;
   mine().roster = next;
-  mine().lawful = enough ? next : last;
+  mine().lawful = lawful ? next : last;
+  if (mine().lawful.within(agreed_)) agreed_ = mine().lawful;
   return Verdict::installed;
 }
 

@@ -31,6 +31,18 @@ struct Quorum {
   bool holds(SiteSet rest, SiteSet roster) const;
 };
 
+// Of the last roster that was enough, as far as is known: who is here and does not go on, who has
+// been replaced by a newcomer that knows nothing, and who is not here. Those may be going on, by
+// what the replaced ones said before they died: then nobody else must.
+struct Muster {
+  int stuck = 0;
+  int replaced = 0;
+  int absent = 0;
+  enum class Favourite { nobody, stuck, replaced, absent } favourite = Favourite::nobody;
+
+  bool may_go_on() const;
+};
+
 class Membership {
  public:
   struct Policy {
@@ -66,9 +78,11 @@ class Membership {
   std::int64_t deadline_ns() const { return deadline_ns_; }
 
   SiteSet roster() const { return census(rank_).roster; }
-  SiteSet lawful() const { return census(rank_).lawful; }
+  // The last roster that was enough to go on; of a site that is stuck, the last one that may have
+  // been, elsewhere, by what this site has said.
+  SiteSet lawful() const { return stuck() ? agreed_ : census(rank_).lawful; }
   // The roster is what is left of the lawful one, which is too little to go on.
-  bool stuck() const { return roster() != lawful(); }
+  bool stuck() const { return roster() != census(rank_).lawful; }
   SiteSet candidates() const { return roster() - census(rank_).out; }
   bool changing() const { return candidates() != roster(); }
   // How many sites have been given up, to this roster.
@@ -83,6 +97,7 @@ class Membership {
   SiteSet lost_by(int rank) const;  // as is known from both ends
   SiteSet within_reach() const;
   int broken_pairs() const;  // of candidates
+  bool enough(SiteSet rest, SiteSet roster) const;
   SiteSet clique() const;
 
   const int rank_;
@@ -90,6 +105,7 @@ class Membership {
   const Policy policy_;
   std::vector<Census> said_;  // by rank
   SiteSet decided_;           // who was out when decide() was asked last
+  SiteSet agreed_;            // the smallest roster that this site has said to be enough
   int known_broken_ = 0;
   std::int64_t deadline_ns_ = never_ns;
 };

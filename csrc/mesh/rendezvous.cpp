@@ -250,7 +250,7 @@ Status Rendezvous::State::lateness() const {
 
 std::int64_t Rendezvous::State::next_ns() const {
   const std::int64_t late_ns = roster || leaving ? never_ns : deadline_ns;
-  if (!channel) return std::min(retry_ns, late_ns);
+  if (!channel) return leaving ? never_ns : std::min(retry_ns, late_ns);
   const bool greets = channel->flushed() && !leaving;
   if (greets && presence && !presence_told) return 0;
   return std::min({late_ns, silence_ns, greets ? greet_ns : never_ns});

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/check.hpp"
+#include "mesh/membership.hpp"
 #include "mesh/messages.hpp"
 
 namespace isthmus {
@@ -58,17 +59,22 @@ void WaitingRoom::hear(GuestId guest, Presence presence) {
 }
 
 void WaitingRoom::admit(GuestId guest, const JoinRequest& request) {
-  waiting_[guest] = {.site = request.self.site, .codec_table = request.codec_table};
+  waiting_[guest] = request;
 }
 
 void WaitingRoom::follow(GuestId guest, const JoinRequest& request) {
   waiting_.erase(guest);
   following_[guest] = request.self.site;
-  if (call_ && call_->epoch >= request.call.epoch) return;
-  call_ = request.call;
+  if (!call_ || call_->epoch < request.call.epoch) begin(request.call);
+  if (call_->epoch == request.call.epoch) followed_.insert(request.self.site);
+}
+
+void WaitingRoom::begin(const Call& call) {
+  call_ = call;
   told_.clear();
+  followed_.clear();
   missed_since_ns_ = never_ns;
-  highest_ = std::max(highest_, call_->epoch);
+  highest_ = std::max(highest_, call.epoch);
 }
 
 void WaitingRoom::forget(GuestId guest) {
@@ -82,10 +88,10 @@ std::vector<GuestId> WaitingRoom::rivals_of(GuestId guest) {
   std::string site;
   if (const auto it = present_.find(guest); it != present_.end()) site = it->second.site;
   if (const auto it = following_.find(guest); it != following_.end()) site = it->second;
-  if (const auto it = waiting_.find(guest); it != waiting_.end()) site = it->second.site;
+  if (const auto it = waiting_.find(guest); it != waiting_.end()) site = it->second.self.site;
   std::vector<GuestId> rivals;
   for (const auto& [other, waiter] : waiting_)
-    if (other > guest && waiter.site == site) rivals.push_back(other);
+    if (other > guest && waiter.self.site == site) rivals.push_back(other);
   for (const GuestId rival : rivals) waiting_.erase(rival);
   return rivals;
 }
@@ -131,7 +137,7 @@ std::uint32_t WaitingRoom::last_number() const {
 
 WaitingRoom::Names WaitingRoom::names_waiting() const {
   Names names;
-  for (const auto& [guest, waiter] : waiting_) names.insert(waiter.site);
+  for (const auto& [guest, waiter] : waiting_) names.insert(waiter.self.site);
   return names;
 }
 
@@ -140,6 +146,11 @@ WaitingRoom::Names WaitingRoom::connected() const {
   for (const auto& [guest, presence] : present_) names.insert(presence.site);
   for (const auto& [guest, site] : following_) names.insert(site);
   return names;
+}
+
+bool WaitingRoom::takes_part(const std::string& site) const {
+  return std::ranges::any_of(present_, [&](const auto& one) { return one.second.site == site; }) ||
+         std::ranges::any_of(following_, [&](const auto& one) { return one.second == site; });
 }
 
 // A roster of which every member trains in it, and could follow a call. Two of them there are not:
@@ -160,7 +171,7 @@ std::optional<WaitingRoom::Names> WaitingRoom::roster_that_trains(std::uint32_t 
 }
 
 // All that are stuck, if they and those who wait are enough of the smallest roster that any of them
-// knows: then nobody else of it can be going on.
+// knows, and nobody else of it can be going on.
 std::optional<WaitingRoom::Names> WaitingRoom::sites_that_are_stuck(std::uint32_t epoch) const {
   const Presence* last = nullptr;
   Names stuck;
@@ -172,16 +183,21 @@ std::optional<WaitingRoom::Names> WaitingRoom::sites_that_are_stuck(std::uint32_
     if (presence.epoch == epoch && smaller) last = &presence;
   }
   if (last == nullptr) return std::nullopt;
+  const Names waiting = names_waiting();
+  Muster muster;
+  for (const std::string& site : last->roster) {
+    const bool is_stuck = stuck.contains(site);
+    const bool replaced = !is_stuck && waiting.contains(site);
+    ++(is_stuck ? muster.stuck : replaced ? muster.replaced : muster.absent);
+    if (site == last->favourite)
+      muster.favourite = is_stuck   ? Muster::Favourite::stuck
+                         : replaced ? Muster::Favourite::replaced
+                                    : Muster::Favourite::absent;
+  }
   Names here = stuck;
-  here.merge(names_waiting());
-  const auto of_last =
-      std::ranges::count_if(last->roster, [&](const auto& site) { return here.contains(site); });
-  const auto twice = 2 * static_cast<std::size_t>(of_last);
-  const bool with_favourite =
-      here.contains(last->favourite) && std::ranges::binary_search(last->roster, last->favourite);
-  const bool enough =
-      twice > last->roster.size() || (twice == last->roster.size() && with_favourite);
-  if (!enough || here.size() < static_cast<std::size_t>(last->min_sites)) return std::nullopt;
+  here.insert(waiting.begin(), waiting.end());
+  if (!muster.may_go_on() || here.size() < static_cast<std::size_t>(last->min_sites))
+    return std::nullopt;
   return stuck;
 }
 
@@ -205,8 +221,12 @@ std::optional<Call> WaitingRoom::proposal() const {
   return Call{.epoch = last_number() + 1, .sites = {sites.begin(), sites.end()}};
 }
 
+// All that were called have changed over; but for whom those who have did lose there again, who can
+// only be called anew.
 bool WaitingRoom::fulfilled() const {
+  const auto gone_on = roster_that_trains(call_->epoch);
   return std::ranges::all_of(call_->sites, [&](const std::string& site) {
+    if (gone_on && !gone_on->contains(site)) return true;
     return std::ranges::any_of(present_, [&](const auto& entry) {
       const Presence& presence = entry.second;
       return presence.site == site && presence.epoch >= call_->epoch &&
@@ -222,8 +242,11 @@ std::string WaitingRoom::failure(std::int64_t now_ns) {
     if (presence.failed >= call_->epoch)
       return "site " + quoted(presence.site) + what + ", and could not";
   const Names names = connected();
+  const Names waiting = names_waiting();
   for (const std::string& site : call_->sites) {
-    if (names.contains(site)) continue;
+    // Who has followed and waits now is another process, which cannot take its seat.
+    const bool anew = followed_.contains(site) && waiting.contains(site) && !takes_part(site);
+    if (names.contains(site) && !anew) continue;
     if (missed_since_ns_ == never_ns) missed_since_ns_ = now_ns;
     if (now_ns >= missed_since_ns_ + missing_ns)
       return "site " + quoted(site) + what + ", and is gone";
@@ -237,8 +260,9 @@ std::vector<GuestId> WaitingRoom::summon() {
   std::vector<GuestId> summoned;
   Names at_the_door;
   for (const auto& [guest, waiter] : waiting_)
-    if (std::ranges::binary_search(call_->sites, waiter.site) &&
-        at_the_door.insert(waiter.site).second && told_.insert(guest).second)
+    if (std::ranges::binary_search(call_->sites, waiter.self.site) &&
+        !followed_.contains(waiter.self.site) && at_the_door.insert(waiter.self.site).second &&
+        told_.insert(guest).second)
       summoned.push_back(guest);
   for (const auto& [guest, presence] : present_)
     if (std::ranges::binary_search(call_->sites, presence.site) &&
@@ -277,10 +301,8 @@ WaitingRoom::Orders WaitingRoom::decide(std::int64_t now_ns) {
       deadline_ns_ = at_ns;
       return orders;
     }
-    call_ = std::exchange(proposed_, std::nullopt);
-    told_.clear();
-    missed_since_ns_ = never_ns;
-    highest_ = call_->epoch;
+    begin(*proposed_);
+    proposed_.reset();
   }
   orders.call = call_;
   orders.summoned = summon();

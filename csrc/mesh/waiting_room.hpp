@@ -10,6 +10,7 @@
 #include <map>
 #include <optional>
 #include <set>
+#include <utility>
 
 #include "base/clock.hpp"
 #include "mesh/gathering.hpp"
@@ -60,18 +61,18 @@ class WaitingRoom {
   bool empty() const { return !open() && waiting_.empty(); }
   Waiting waiting() const;
   std::vector<GuestId> waiters() const;
+  // All that wait, who do so no more: nobody is left of the run for which they came.
+  std::map<GuestId, JoinRequest> dismiss() { return std::exchange(waiting_, {}); }
 
  private:
-  struct Waiter {
-    std::string site;
-    std::uint64_t codec_table;
-  };
   using Names = std::set<std::string>;
 
+  void begin(const Call& call);
   std::uint32_t top_epoch() const;
   std::uint32_t last_number() const;
   Names names_waiting() const;
   Names connected() const;
+  bool takes_part(const std::string& site) const;  // is present, or follows the call
   std::optional<Call> proposal() const;
   std::optional<Names> roster_that_trains(std::uint32_t epoch) const;
   std::optional<Names> sites_that_are_stuck(std::uint32_t epoch) const;
@@ -80,10 +81,11 @@ class WaitingRoom {
   std::vector<GuestId> summon();
 
   std::map<GuestId, Presence> present_;
-  std::map<GuestId, Waiter> waiting_;
+  std::map<GuestId, JoinRequest> waiting_;
   std::map<GuestId, std::string> following_;  // the site of a guest that follows the call
   std::optional<Call> call_;                  // under way
   std::set<GuestId> told_;                    // of call_
+  Names followed_;                            // sites that have, call_: others of the name are new
   std::int64_t missed_since_ns_ = never_ns;   // somebody whom call_ needs
   std::optional<Call> proposed_;              // that is made if it is still so a little later
   std::int64_t proposed_ns_ = 0;

@@ -57,6 +57,7 @@ void SimNet::kill(int site) {
 void SimNet::revive(int site) {
   world_->note("revive", static_cast<std::uint64_t>(site), 0);
   world_->host(site).alive = true;
+  world_->host(site).frozen_until_ns = now_ns();
 }
 
 void SimNet::freeze(int site, std::int64_t for_ns) {

@@ -5,6 +5,8 @@
 #include <tuple>
 #include <utility>
 
+#include "mesh/membership.hpp"
+
 namespace isthmus {
 namespace {
 
@@ -35,6 +37,23 @@ auto worth_of(const Answer& answer) {
   return std::tuple(answer.epoch, -answer.lawful.size(), history_of(answer));
 }
 
+// Of the last lawful roster of one that was stuck.
+bool enough_are_here(const Answer& stuck, const std::vector<std::optional<Answer>>& answers,
+                     int favourite) {
+  Muster muster;
+  if (favourite != no_favourite) muster.favourite = Muster::Favourite::absent;
+  for (const int rank : stuck.here.ranks()) {
+    if (static_cast<std::size_t>(rank) >= answers.size()) continue;
+    const auto& answer = answers[static_cast<std::size_t>(rank)];
+    if (!answer) continue;
+    ++(answer->has_state ? muster.stuck : muster.replaced);
+    if (rank == favourite)
+      muster.favourite = answer->has_state ? Muster::Favourite::stuck : Muster::Favourite::replaced;
+  }
+  muster.absent = stuck.lawful.size() - muster.stuck - muster.replaced;
+  return muster.may_go_on();
+}
+
 bool same_state(const Answer& a, const Answer& b) {
   return a.has_state && b.has_state && a.epoch == b.epoch && history_of(a) == history_of(b);
 }
@@ -58,7 +77,7 @@ Decision decide(const std::vector<std::optional<Word>>& words) {
   return {.verdict = Decision::Verdict::change_over, .epoch = *epoch, .odd = {}};
 }
 
-HandOver plan_hand_over(const std::vector<std::optional<Answer>>& answers) {
+HandOver plan_hand_over(const std::vector<std::optional<Answer>>& answers, int favourite) {
   const auto at = [&](int rank) -> const Answer& {
     return *answers[static_cast<std::size_t>(rank)];
   };
@@ -72,6 +91,8 @@ HandOver plan_hand_over(const std::vector<std::optional<Answer>>& answers) {
     if (plan.donor < 0 || better(at(rank), at(plan.donor))) plan.donor = rank;
   }
   if (plan.donor < 0) return plan;
+  if (at(plan.donor).stuck() && !enough_are_here(at(plan.donor), answers, favourite))
+    return {.donor = HandOver::too_few};
   for (int rank = 0; rank < static_cast<int>(answers.size()); ++rank) {
     if (!answers[static_cast<std::size_t>(rank)]) continue;
     if (!same_state(at(rank), at(plan.donor)))
@@ -91,6 +112,7 @@ std::vector<std::byte> to_payload(const Answer& answer) {
       .put(answer.epoch)
       .put(answer.members.bits())
       .put(answer.lawful.bits())
+      .put(answer.here.bits())
       .put(answer.busy)
       .take();
 }
@@ -113,6 +135,7 @@ std::optional<Answer> parse_answer(ByteView payload) {
   answer.epoch = in.get<std::uint32_t>();
   answer.members = SiteSet(in.get<std::uint64_t>());
   answer.lawful = SiteSet(in.get<std::uint64_t>());
+  answer.here = SiteSet(in.get<std::uint64_t>());
   answer.busy = in.get<std::uint32_t>();
   if (!in.ended()) return std::nullopt;
   return answer;

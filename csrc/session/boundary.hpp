@@ -45,19 +45,28 @@ struct Answer {
   std::uint32_t epoch = 0;  // in which it did the last one
   SiteSet members{};        // with whom, by that epoch's ranks
   SiteSet lawful{};         // the last that were enough to go on there, by the same ranks
+  SiteSet here{};           // those of them who are called to the new epoch, by its ranks
   std::uint32_t busy = 0;   // in thousandths of its time: it kept the others waiting, not they it
+  // Too few of them were left in its last step.
+  bool stuck() const { return !lawful.within(members); }
   friend bool operator==(const Answer&, const Answer&) = default;
 };
 
 struct HandOver {
-  int donor = -1;  // nobody has a state
+  static constexpr int nobody = -1;   // has a state
+  static constexpr int too_few = -2;  // are here of those who might go on from the best one
+  int donor = nobody;
   Order takers{};  // who are handed the donor's, by rank
 };
 
 // The donor is of the latest epoch and, in it, of the smallest lawful roster; of those it is the
 // least busy of the furthest; of those that are as far with different members, of the ones who were
-// more. By rank; none: of a site that is lost.
-HandOver plan_hand_over(const std::vector<std::optional<Answer>>& answers);
+// more. One that was stuck gives only where enough of its last lawful roster, or others under their
+// names, are here: else some of them may be going on without it. By rank; none: of a site that is
+// lost. `favourite`: a rank of the new epoch, or one of these.
+constexpr int no_favourite = -1, favourite_elsewhere = -2;
+HandOver plan_hand_over(const std::vector<std::optional<Answer>>& answers,
+                        int favourite = no_favourite);
 
 std::vector<std::byte> to_payload(const Word& word);
 std::vector<std::byte> to_payload(const Answer& answer);

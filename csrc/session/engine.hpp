@@ -97,6 +97,8 @@ class Engine final : public Actor, private Traffic {
   std::uint32_t epoch() const { return rendezvous_.epoch(); }
   // Nobody is lost, and nothing has failed. REQUIRES: joined well.
   bool whole() const;
+  // Who takes part. REQUIRES: joined well.
+  SiteSet present() const { return membership_ ? membership_->roster() : members(); }
   // Too few are left to go on: what is under way ends with them, and nothing more should begin.
   SiteSet lawful() const { return membership_ ? membership_->lawful() : members(); }
   bool stuck() const { return failed_.ok() && membership_ && membership_->stuck(); }

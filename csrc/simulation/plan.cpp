@@ -4,7 +4,6 @@
 #include <array>
 #include <numeric>
 
-#include "base/random.hpp"
 #include "codecs/codec.hpp"
 
 namespace isthmus {
@@ -260,6 +259,19 @@ TroublePlan draw_loss(Random& random, const WorldPlan& plan) {
 bool has_part(const OperationPlan& operation, int rank) {
   return operation.collective != Collective::hand || rank == operation.root ||
          std::ranges::find(operation.order, rank) != operation.order.end();
+}
+
+OperationPlan draw_reduction(Random& random, int world, std::uint64_t elements) {
+  OperationPlan plan;
+  plan.elements = elements;
+  plan.mean = random.one_in(2);
+  plan.algorithm = pick(random, std::array{Algorithm::direct, Algorithm::gather, Algorithm::ring});
+  draw_segments(random, plan);
+  draw_cut(random, world, plan);
+  const bool weighted = random.one_in(3);
+  for (int site = 0; site < world; ++site)
+    plan.weights.push_back(weighted ? static_cast<float>(random.between(1, 9)) : 1.0F);
+  return plan;
 }
 
 WorldPlan draw_losses(std::uint64_t seed) {

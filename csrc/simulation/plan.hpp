@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/clock.hpp"
+#include "base/random.hpp"
 #include "session/engine.hpp"
 
 namespace isthmus {
@@ -118,6 +119,9 @@ WorldPlan draw_world(std::uint64_t seed, bool faults);
 // A world in which sites carry on after a loss, with losses: before, in and between operations, and
 // while they get over another one.
 WorldPlan draw_losses(std::uint64_t seed);
+
+// An all_reduce of any shape, for so many sites.
+OperationPlan draw_reduction(Random& random, int world, std::uint64_t elements);
 
 // Whether a site gives or takes data in it, of whatever kind; all others end without any.
 bool has_part(const OperationPlan& operation, int rank);

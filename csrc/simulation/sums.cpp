@@ -5,7 +5,7 @@
 #include <cstring>
 
 #include "base/check.hpp"
-#include "simulation/world.hpp"
+#include "simulation/inputs.hpp"
 
 namespace isthmus {
 namespace {

@@ -3,10 +3,11 @@
 #include <algorithm>
 #include <memory>
 
-#include "base/random.hpp"
 #include "codecs/codec.hpp"
 #include "mesh/coordinator.hpp"
 #include "session/engine.hpp"
+#include "simulation/inputs.hpp"
+#include "simulation/shape.hpp"
 #include "simulation/stranger.hpp"
 
 namespace isthmus {
@@ -46,8 +47,7 @@ class Site final : public Actor {
 
  private:
   struct Memory {  // the caller's
-    std::vector<float> values;
-    std::vector<std::byte> wire;
+    Reduction reduction;
     std::vector<std::byte> bytes;
     std::vector<std::byte> before;
     ByteSpan output;
@@ -174,23 +174,9 @@ Request Site::request_for(std::size_t index) {
     request.output = memory.bytes;
     return request;
   }
-  memory.values = drawn_floats(plan_, index, site_);
-  memory.values.resize(elements);
-  request.segments = segments_of(operation);
-  if (odd) ++request.segments.back().elements;
-  request.output = std::as_writable_bytes(std::span(memory.values));
-  request.input = request.output;
-  if (request.segments.size() > 1 || !request.segments[0].up->identity) {
-    memory.wire = encoded(request.segments, memory.values);
-    request.input = memory.wire;
-  }
-  request.mean = operation.mean;
-  request.weight = operation.weights[static_cast<std::size_t>(site_)];
-  request.algorithm = operation.algorithm;
-  request.shares = operation.shares;
-  request.order = operation.order;
-  request.slice_elements = operation.slice_elements;
-  return request;
+  Request reduction = reduction_of(operation, operation.weights[static_cast<std::size_t>(site_)],
+                                   drawn_floats(plan_, index, site_), odd, memory.reduction);
+  return reduction;
 }
 
 void Site::finished(std::size_t index, const Outcome& outcome) {
@@ -225,17 +211,6 @@ std::int64_t Site::go_on(std::int64_t close_after_ns) {
   return std::min({close_ns_, leave_ns_, next_ns});
 }
 
-SimSettings settings_for(const WorldPlan& plan, int log_events) {
-  SimSettings settings;
-  settings.sites = plan.world() + 2;  // the coordinator, and the strangers
-  settings.seed = plan.seed;
-  settings.torn = plan.torn;
-  settings.window_bytes = plan.window_bytes;
-  settings.max_segment_bytes = plan.max_segment_bytes;
-  settings.log_events = log_events;
-  return settings;
-}
-
 class Run {
  public:
   Run(const WorldPlan& plan, int log_events) : plan_(plan), net_(settings_for(plan, log_events)) {
@@ -251,7 +226,7 @@ class Run {
   }
 
   WorldReport run() {
-    shape();
+    shape(net_, plan_);
     const int coordinator_host = plan_.world();
     auto listener =
         net_.network(coordinator_host).listen(address_of(coordinator_host, coordinator_port));
@@ -276,18 +251,6 @@ class Run {
   }
 
  private:
-  void shape() {
-    const int world = plan_.world();
-    for (int site = 0; site < world; ++site) {
-      const SitePlan& self = plan_.sites[static_cast<std::size_t>(site)];
-      net_.set_rates(site, self.up_bits_per_s, self.down_bits_per_s);
-      for (int peer = site + 1; peer < world; ++peer)
-        net_.set_path(site, peer, plan_.latency_ns[static_cast<std::size_t>(site * world + peer)],
-                      plan_.jitter_ns, plan_.loss);
-    }
-    for (const BlockPlan& block : plan_.blocks) net_.block(block.from, block.to, block.refuses);
-  }
-
   bool absent(int site) const { return !report_.sites[static_cast<std::size_t>(site)].living; }
 
   bool over() const {
@@ -348,53 +311,10 @@ class Run {
   std::vector<std::unique_ptr<Stranger>> strangers_;
 };
 
-Random random_for(const WorldPlan& plan, std::size_t operation, int site) {
-  return Random(mix(mix(plan.seed) + operation * 64 + static_cast<std::uint64_t>(site)));
-}
-
 }  // namespace
 
 WorldReport run_world(const WorldPlan& plan, int log_events) {
   return Run(plan, log_events).run();
-}
-
-std::vector<Segment> segments_of(const OperationPlan& operation) {
-  std::vector<Segment> segments;
-  for (const SegmentPlan& segment : operation.segments) {
-    const codecs::Codec* up = codecs::find(segment.up);
-    const codecs::Codec* down = codecs::find(segment.down);
-    ISTHMUS_CHECK(up != nullptr && down != nullptr);
-    segments.push_back({.up = up, .down = down, .elements = segment.elements});
-  }
-  return segments;
-}
-
-std::vector<std::byte> encoded(const std::vector<Segment>& segments,
-                               std::span<const float> values) {
-  const Format format(segments);
-  std::vector<std::byte> wire(format.input_bytes());
-  for (std::size_t i = 0; i < segments.size(); ++i) {
-    const Segment& segment = segments[i];
-    const std::uint64_t bytes = codecs::wire_size(*segment.up, segment.elements);
-    codecs::encode(*segment.up, values.first(segment.elements),
-                   std::span(wire).subspan(format.offsets()[i], bytes));
-    values = values.subspan(segment.elements);
-  }
-  return wire;
-}
-
-std::vector<float> drawn_floats(const WorldPlan& plan, std::size_t operation, int site) {
-  Random random = random_for(plan, operation, site);
-  std::vector<float> values(plan.operations[operation].elements);
-  for (float& value : values) value = static_cast<float>(random.unit() * 2 - 1);
-  return values;
-}
-
-std::vector<std::byte> drawn_bytes(const WorldPlan& plan, std::size_t operation, int site) {
-  Random random = random_for(plan, operation, site);
-  std::vector<std::byte> bytes(plan.operations[operation].elements);
-  for (std::byte& byte : bytes) byte = static_cast<std::byte>(random.below(256));
-  return bytes;
 }
 
 }  // namespace isthmus

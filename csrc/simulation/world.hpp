@@ -5,7 +5,6 @@
 // clock.
 #pragma once
 
-#include "collective/format.hpp"
 #include "net/sim.hpp"
 #include "simulation/plan.hpp"
 
@@ -49,14 +48,6 @@ struct WorldReport {
 };
 
 WorldReport run_world(const WorldPlan& plan, int log_events = 0);
-
-// What an all_reduce asks for, and the input of a site with these values.
-std::vector<Segment> segments_of(const OperationPlan& operation);
-std::vector<std::byte> encoded(const std::vector<Segment>& segments, std::span<const float> values);
-
-// The data of one site for one operation.
-std::vector<float> drawn_floats(const WorldPlan& plan, std::size_t operation, int site);
-std::vector<std::byte> drawn_bytes(const WorldPlan& plan, std::size_t operation, int site);
 
 // What does not hold, in sentences (judge.cpp; of worlds where sites carry on, survivors.cpp).
 std::vector<std::string> judge(const WorldPlan& plan, const WorldReport& report);

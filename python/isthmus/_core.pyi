@@ -25,6 +25,8 @@ from isthmus._core_testing import mesh_payload_decodes as mesh_payload_decodes
 from isthmus._core_testing import parse_frame_header as parse_frame_header
 from isthmus._core_testing import schedule as schedule
 from isthmus._core_testing import sim_join as sim_join
+from isthmus._core_testing import simulate as simulate
+from isthmus._core_testing import simulate_run as simulate_run
 
 __version__: str
 
@@ -199,14 +201,16 @@ def epoch_answer(
     epoch: int = 0,
     members: Sequence[int] = (),
     lawful: Sequence[int] = (),
+    here: Sequence[int] = (),
     busy: int = 0,
 ) -> bytes:
     """What a site says first in a new epoch: the step that follows, in which epoch it did the last
-    one and with whom, who was enough to go on there (by that epoch's ranks), and how busy it is, in
-    thousandths."""
+    one and with whom, who was enough to go on there (by that epoch's ranks), who of these is called
+    to the new one (by its ranks), and how busy it is, in thousandths."""
 
-def plan_hand_over(answers: Sequence[bytes]) -> tuple[int, list[int]]:
-    """By rank, b"" of who is lost: the donor, -1 if nobody has a state; and who takes its."""
+def plan_hand_over(answers: Sequence[bytes], *, favourite: int = -1) -> tuple[int, list[int]]:
+    """By rank, b"" of who is lost: the donor, -1 if nobody has a state, -2 if too few are here of
+    those who could go on from the best one; and who takes its."""
 
 class Coordinator:
     """The roster's keeper, in a thread of its own. Never sees data."""
@@ -393,8 +397,3 @@ def codec_table_hash() -> int:
 
 def codec_implementations() -> list[str]:
     """What this processor can run, plainest first."""
-
-# For `python -m isthmus.simulation` and its tests: whole sites in the simulator.
-
-def simulate(seed: int, **settings: Any) -> dict[str, Any]:
-    """A world drawn by the seed, run to its end and judged; csrc/simulation."""

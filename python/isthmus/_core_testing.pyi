@@ -25,6 +25,15 @@ def sim_epochs(
     """Sites that train, die and are replaced, as their coordinators see them: where each has come
     to at the end."""
 
+def simulate_run(
+    seed: int, *, sabotage: str = "", calm: bool = False, log_events: int = 0
+) -> dict[str, Any]:
+    """Sites that train over epochs, die and come back: what was drawn, what happened, and "broken".
+
+    sabotage: a mistake that is made on purpose (csrc/simulation/run_plan.hpp). calm: nothing goes
+    wrong.
+    """
+
 def mesh_payload_decodes(*, kind: str, payload: bytes) -> bool | str:
     """Whether a decoded payload of this kind encodes to the same bytes; a "refuse"'s text.
     ValueError: not valid.
@@ -219,3 +228,8 @@ class Executor:
         """Copies of the terms' wires as they stand."""
     def term_sum(self) -> tuple[list[float], float]:
         """Their weights, and the divisor."""
+
+# For `python -m isthmus.simulation` and its tests: whole sites in the simulator.
+
+def simulate(seed: int, **settings: Any) -> dict[str, Any]:
+    """A world drawn by the seed, run to its end and judged; csrc/simulation."""

@@ -83,15 +83,19 @@ class Epochs:
             return self._current
 
     def wait(self, timeout: float) -> bool:
-        """Whether a next epoch is ready within so many seconds."""
+        """Whether a next epoch is ready within so many seconds. For sites that are too few to go
+        on: all of them know that, so nobody goes by what was told of a next one."""
         self._listen()
         end = time.monotonic() + timeout
         with self._changed:
             while not (self._next is not None and self._next.whole):
+                if self._next is not None:  # it would be in the way of the next call
+                    self._give_up_next()
                 left = end - time.monotonic()
-                if left <= 0 or self._closed:
+                # A session that has failed is called no more.
+                if left <= 0 or self._closed or not self._current.stuck:
                     return False
-                self._changed.wait(left)
+                self._changed.wait(min(left, _LOOK_AGAIN))
             return True
 
     def close(self) -> None:

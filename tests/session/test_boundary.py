@@ -55,11 +55,11 @@ def test_the_donor_is_the_least_busy_of_the_furthest_and_all_others_take() -> No
                 "has_state": draw.random() < 0.7,
                 "step": draw.randrange(3),
                 "epoch": draw.randrange(2),
-                "members": sorted(draw.sample(range(3), draw.randrange(1, 4))),
-                "lawful": list(range(draw.randrange(1, 3))),
+                "members": sorted({*lawful, *draw.sample(range(3), draw.randrange(1, 4))}),
+                "lawful": lawful,
                 "busy": draw.randrange(3),
             }
-            for _ in range(draw.randrange(1, 6))
+            for lawful in [list(range(draw.randrange(1, 3))) for _ in range(draw.randrange(1, 6))]
         ]
         lost = {rank for rank in range(len(sites)) if draw.random() < 0.2}
         answers = [
@@ -101,3 +101,23 @@ def test_who_went_on_lawfully_gives_though_stuck_sites_are_further() -> None:
     lawful = _core.epoch_answer(has_state=True, step=4, members=[1, 2], lawful=[1, 2])
     stuck = _core.epoch_answer(has_state=True, step=6, members=[0], lawful=[0, 1, 2])
     assert _core.plan_hand_over([stuck, lawful, lawful]) == (1, [0])
+
+
+def stuck(here: list[int]) -> bytes:
+    """Of three, one went on alone with this much of them in the new epoch."""
+    return _core.epoch_answer(has_state=True, step=6, members=[0], lawful=[0, 1, 2], here=here)
+
+
+def test_a_stuck_site_gives_only_where_enough_of_its_last_roster_are() -> None:
+    newcomer = _core.epoch_answer(has_state=False)
+    assert _core.plan_hand_over([stuck([0]), newcomer, newcomer])[0] == -2
+    assert _core.plan_hand_over([stuck([0, 2]), newcomer, newcomer]) == (0, [1, 2])
+    assert _core.plan_hand_over([stuck([0, 2]), newcomer, b""])[0] == -2
+
+
+def test_half_of_a_stuck_sites_last_roster_is_enough_with_the_favourite_among_it() -> None:
+    answer = _core.epoch_answer(has_state=True, step=6, members=[0], lawful=[0, 1], here=[0])
+    assert _core.plan_hand_over([answer], favourite=0) == (0, [])
+    assert _core.plan_hand_over([answer])[0] == -2
+    newcomer = _core.epoch_answer(has_state=False)
+    assert _core.plan_hand_over([answer, newcomer], favourite=1)[0] == -2

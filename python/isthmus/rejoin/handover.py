@@ -6,7 +6,7 @@ transfers only; then all answer again, and another one gives.
 """
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -20,13 +20,14 @@ from isthmus.spans import Spans
 
 _chunk_bytes = 32 << 20
 _chunks_in_flight = 4
+_too_few = -2  # as HandOver::too_few of csrc/session/boundary.hpp
 _sizes = struct.Struct("<QQ")
 
 
 @dataclass(frozen=True)
 class Standing:
     """Where a site is. members: with whom it did its last step, lawful: who was enough to go on;
-    both by the ranks of that epoch."""
+    both by the ranks of that epoch, of which `sites` are the names."""
 
     has_state: bool
     step: int = 0
@@ -34,14 +35,18 @@ class Standing:
     members: tuple[int, ...] = ()
     lawful: tuple[int, ...] = ()
     busy: int = 0
+    sites: tuple[str, ...] = ()
 
-    def answer(self) -> bytes:
+    def answer(self, sites: Sequence[str]) -> bytes:
+        """To those of the new epoch."""
+        names = [self.sites[rank] for rank in self.lawful]
         return _core.epoch_answer(
             has_state=self.has_state,
             step=self.step,
             epoch=self.epoch,
             members=self.members,
             lawful=self.lawful,
+            here=[sites.index(name) for name in names if name in sites],
             busy=self.busy,
         )
 
@@ -73,8 +78,13 @@ def hand_over(session: Session, state: TrainingState, mine: Standing) -> Handed:
     spans = Spans(("meet", "transfer", "take_over", "compare"))
     while True:
         with spans.of("meet"):
-            answers = session.all_gather(mine.answer())
-        donor, takers = _core.plan_hand_over(answers)
+            answers = session.all_gather(mine.answer(session.sites))
+        donor, takers = _core.plan_hand_over(answers, favourite=_favourite(session))
+        if donor == _too_few:
+            raise PeerLost(
+                "those who could go on from the last step are not here, and may be going on "
+                "without this site: start it again, and it joins them"
+            )
         if donor < 0:
             raise Refused("no site has a state to go on from: start all sites anew")
         handed = Handed(mine.step, session.sites[donor])
@@ -91,6 +101,14 @@ def hand_over(session: Session, state: TrainingState, mine: Standing) -> Handed:
             ended = compare(session, state, complete=complete, step=handed.step)
         if ended:
             return replace(handed, parts=spans.seconds())
+
+
+def _favourite(session: Session) -> int:
+    """By rank; -1: there is none, -2: it is not called to this epoch."""
+    name = session.settings.on_loss.favourite
+    if not name:
+        return -1
+    return session.sites.index(name) if name in session.sites else -2
 
 
 def put(state: TrainingState, whole: Whole) -> int:

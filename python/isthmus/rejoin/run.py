@@ -241,6 +241,8 @@ class Run:
         patience = session.settings.on_loss.rejoin_timeout
         session.events.add(stuck(names, patience))
         if self._epochs is None or not self._epochs.wait(patience):
+            if not session.seat.native.stuck:
+                session.barrier()  # raises why it has failed
             raise PeerLost(
                 f"only {', '.join(names)} left, which is too few to go on, and nobody came within "
                 f"{patience:g} s (rejoin_timeout): start all sites from a checkpoint"
@@ -269,6 +271,7 @@ class Run:
             members=self._members,
             lawful=tuple(session.seat.native.lawful),
             busy=self._busy(),
+            sites=tuple(session.sites),
         )
         left = session.change_over(self._epochs.take())
         try:

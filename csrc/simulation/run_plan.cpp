@@ -1,0 +1,135 @@
+#include "simulation/run_plan.hpp"
+
+#include <algorithm>
+#include <array>
+
+#include "base/random.hpp"
+
+namespace isthmus {
+namespace {
+
+constexpr int most_blows = 4;
+
+template <class T, std::size_t n>
+T pick(Random& random, const std::array<T, n>& from) {
+  return from[random.below(n)];
+}
+
+// Nobody notices, or everybody does: nothing in between.
+std::int64_t draw_length(Random& random, const RunPlan& plan) {
+  const std::int64_t hb = plan.world.heartbeat_timeout_ns;
+  if (random.one_in(3)) return random.between<std::int64_t>(hb / 100, hb * 4 / 10);
+  return random.between<std::int64_t>(hb * 12 / 10, 4 * hb);
+}
+
+// Faults come together: after the first most come just after something that it has set off.
+void draw_moment(Random& random, bool first, BlowPlan& blow) {
+  if (random.one_in(first ? 2 : 6)) {
+    blow.what.at_ns = random.between<std::int64_t>(0, 8 * second_ns);
+    return;
+  }
+  blow.after = first ? pick(random, std::array{Milestone::came, Milestone::joined,
+                                               Milestone::trained, Milestone::trained})
+                     : static_cast<Milestone>(random.between(static_cast<int>(Milestone::came),
+                                                             static_cast<int>(Milestone::trained)));
+  blow.nth = random.between(1, blow.after == Milestone::trained ? 20 : 3);
+  blow.there = random.one_in(2);
+  const std::int64_t within_ns = pick(random, std::array{1L, 20L, 300L, 1500L}) * millisecond_ns;
+  blow.what.at_ns = random.between<std::int64_t>(0, within_ns);
+}
+
+BlowPlan draw_blow(Random& random, const RunPlan& plan) {
+  BlowPlan blow;
+  TroublePlan& what = blow.what;
+  what.kind = pick(
+      random, std::array{Trouble::kill, Trouble::kill, Trouble::kill, Trouble::kill,
+                         Trouble::freeze, Trouble::freeze, Trouble::isolate, Trouble::cut,
+                         Trouble::cut, Trouble::truncate, Trouble::corrupt, Trouble::slow,
+                         Trouble::clog, Trouble::coordinator_killed, Trouble::coordinator_killed});
+  const auto world = static_cast<std::uint64_t>(plan.world.world());
+  what.site = static_cast<int>(random.below(world));
+  what.peer = static_cast<int>(
+      (static_cast<std::uint64_t>(what.site) + 1 + random.below(world - 1)) % world);
+  what.for_ns = draw_length(random, plan);
+  what.factor = random.between(2, 4);
+  draw_moment(random, plan.blows.empty(), blow);
+  const bool may_be_coordinators =
+      what.kind == Trouble::freeze || what.kind == Trouble::isolate || what.kind == Trouble::cut;
+  if (may_be_coordinators && random.one_in(5)) {
+    what.site = plan.world.world();
+    blow.there = false;
+  }
+  if (what.kind == Trouble::clog)
+    what.for_ns = std::min(what.for_ns, plan.world.heartbeat_timeout_ns * 4 / 10);
+  return blow;
+}
+
+}  // namespace
+
+RunPlan draw_run(std::uint64_t seed) {
+  Random random(mix(seed ^ 0x7a1e0f5));
+  RunPlan plan;
+  WorldPlan& world = plan.world;
+  world = draw_world(seed, false);
+  world.operations.clear();
+  world.streams.clear();
+  world.blocks.clear();
+  for (SitePlan& site : world.sites) site.listens = true;
+  world.on_loss = random.one_in(2) ? OnLoss::carry_on : OnLoss::wait;
+  if (random.one_in(3)) world.favourite = random.between(0, world.world() - 1);
+  world.heartbeat_timeout_ns = random.between<std::int64_t>(1000, 3000) * millisecond_ns;
+  world.timeout_ns = random.between<std::int64_t>(20, 40) * second_ns;
+  plan.serves = random.one_in(4);
+  plan.fixed_ports = random.one_in(2);
+  plan.orderly = random.one_in(2);
+  plan.checks = random.one_in(2);
+  plan.operations = random.between(1, 4);
+  plan.elements = pick(random, std::array{20UL, 300UL, 3000UL, 20'000UL});
+  plan.parameters = pick(random, std::array{10UL, 1000UL, 5000UL, 40'000UL});
+  plan.chunk_bytes = pick(random, std::array{1UL << 10, 8UL << 10, 64UL << 10, 1UL << 20});
+  // A hand-over of very many operations shows nothing that one of some does not.
+  constexpr std::size_t most_chunks = 40;
+  plan.chunk_bytes = std::max(plan.chunk_bytes, plan.parameters * sizeof(float) / most_chunks);
+  plan.think_ns = pick(random, std::array{10L, 100L, 400L}) * millisecond_ns;
+  plan.absence_ns = pick(random, std::array{100L, 1000L, 4000L}) * millisecond_ns;
+  plan.lives.assign(world.sites.size(), -1);
+  if (random.one_in(5)) plan.lives[random.below(world.sites.size())] = random.between(1, 2);
+  if (plan.serves) plan.lives[0] = -1;  // without a coordinator nobody comes in
+  const int blows = random.between(1, most_blows);
+  for (int i = 0; i < blows; ++i) plan.blows.push_back(draw_blow(random, plan));
+  return plan;
+}
+
+bool harmless(const BlowPlan& blow, const RunPlan& plan) {
+  const std::int64_t for_ns = blow.what.for_ns;
+  const bool of_coordinator = blow.what.site == plan.world.world();
+  switch (blow.what.kind) {
+    case Trouble::slow:
+      return true;
+    case Trouble::coordinator_killed:
+      return !plan.serves && blow.after != Milestone::came && blow.after != Milestone::joined &&
+             blow.what.at_ns >= plan.world.begin_ns();
+    case Trouble::freeze:
+    case Trouble::isolate:
+    case Trouble::cut:
+    case Trouble::clog:
+      return for_ns < plan.world.heartbeat_timeout_ns / 2 || (of_coordinator && !plan.serves);
+    default:
+      return false;
+  }
+}
+
+const char* name_of(Trouble kind) {
+  constexpr std::array names = {"kill",     "freeze",  "cut", "isolate", "clog",   "slow",
+                                "truncate", "corrupt", "lie", "leave",   "absent", "coordinator"};
+  return names[static_cast<std::size_t>(kind)];
+}
+
+const char* name_of(Milestone milestone) {
+  constexpr std::array names = {"",        "came",   "joined", "noticed", "installed",
+                                "stuck",   "called", "met",    "ready",   "changed",
+                                "handing", "agreed", "trained"};
+  return names[static_cast<std::size_t>(milestone)];
+}
+
+}  // namespace isthmus

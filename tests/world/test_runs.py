@@ -1,0 +1,128 @@
+"""Whole runs: sites train over epochs, die and come back, and nothing is lost or counted twice."""
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from isthmus import _core
+from isthmus.simulation import main
+from isthmus.simulation.coverage import RECOVERIES, Coverage
+
+SEEDS = 2000
+SAMPLE = 150
+
+
+@pytest.fixture(scope="module")
+def sample() -> list[Mapping[str, Any]]:
+    return [_core.simulate_run(seed) for seed in range(SAMPLE)]
+
+
+def test_no_fault_loses_doubles_or_parts_anything_in_a_run_or_keeps_it_from_going_on(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    status = main(["--runs", "--from", "0", "--seeds", str(SEEDS), "--all"])
+    assert status == 0, capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "seed",
+    [
+        77,  # a site that closed while the coordinator was gone did not block but spun
+        89,  # a call was not over when one that had changed over died: nobody was called any more
+        98,  # a site that was stuck went on alone in an epoch that the others had given up
+        313,  # all were gone while a newcomer followed a call: those who came then waited for ever
+    ],
+)
+def test_runs_that_once_were_broken_are_not(seed: int) -> None:
+    assert not _core.simulate_run(seed)["broken"]
+
+
+def test_an_undisturbed_run_has_one_epoch_and_loses_nobody() -> None:
+    for seed in range(40):
+        report = _core.simulate_run(seed, calm=True)
+        assert not report["broken"], f"--runs --calm --seed {seed}: {report['broken'][0]}"
+        assert (report["epochs"], report["together"]) == (0, True)
+
+
+def test_the_same_seed_plays_the_same_run() -> None:
+    for seed in range(20):
+        assert _core.simulate_run(seed) == _core.simulate_run(seed)
+
+
+def test_drawn_runs_meet_every_kind_of_fault_also_while_they_recover(
+    sample: list[Mapping[str, Any]],
+) -> None:
+    coverage = Coverage()
+    for report in sample:
+        coverage.see(report)
+    kinds = ("kill", "freeze", "cut", "isolate", "slow", "clog", "truncate", "corrupt")
+    assert all(coverage.worlds[kind] for kind in (*kinds, "coordinator")), coverage
+    for scene in RECOVERIES:
+        assert sum(n for (_, during), n in coverage.blows.items() if during == scene) > 5, scene
+    assert coverage.counts["without a fault"] < SAMPLE / 10
+    assert coverage.counts["with another epoch"] > SAMPLE / 4
+    assert coverage.counts["rightly stuck at the end"] < SAMPLE / 10
+
+
+# A mistake, and what is said of it.
+MISTAKES = {
+    "counted_twice": "is not the roster-order sum",
+    "dropped": "is not the roster-order sum",
+    "flipped": "has not the same bits",
+    "twice_applied": "do not hold the same state|from another one than others|holds another state",
+    "hang": "do not come to train together again",
+}
+MISTAKES_BETWEEN_EPOCHS = {
+    "forgotten_step": "do not hold the same state|that nobody has made",
+    "stale_roster": "for one of",
+    "two_sides": "two sides went on|do not come to train together again",
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_of_one_site_in_an_undisturbed_run_is_found(mistake: str) -> None:
+    for seed in range(10):
+        report = _core.simulate_run(seed, sabotage=mistake, calm=True)
+        said = " ".join(report["broken"])
+        assert not report["sabotaged"] or any(
+            what in said for what in MISTAKES[mistake].split("|")
+        ), f"seed {seed}: {said}"
+
+
+@pytest.mark.parametrize("mistake", MISTAKES_BETWEEN_EPOCHS)
+def test_a_mistake_in_a_change_of_epoch_is_found(mistake: str) -> None:
+    made = found = 0
+    for seed in range(SAMPLE // 2):
+        report = _core.simulate_run(seed, sabotage=mistake)
+        said = " ".join(report["broken"])
+        made += report["sabotaged"]
+        found += any(what in said for what in MISTAKES_BETWEEN_EPOCHS[mistake].split("|"))
+    # Of a site that dies just then no trace is left.
+    assert made >= 5 and found >= 0.7 * made, (made, found)
+
+
+def test_a_broken_run_ends_the_sweep_with_what_plays_it_again(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["--runs", "--from", "0", "--seeds", "100", "--sabotage", "flipped"]) == 1
+    said = capsys.readouterr().out
+    assert "BROKEN: seed" in said
+    assert "python -m isthmus.simulation --runs --seed" in said
+
+
+def test_a_sweep_that_is_interrupted_says_where_to_go_on() -> None:
+    command = [sys.executable, "-m", "isthmus.simulation", "--runs", "--from", "5000"]
+    sweep = subprocess.Popen(
+        [*command, "--seeds", "1000000"], stdout=subprocess.PIPE, text=True, bufsize=1
+    )
+    assert sweep.stdout is not None
+    first = sweep.stdout.readline()  # some runs have been played
+    time.sleep(0.1)
+    sweep.send_signal(signal.SIGINT)
+    said = first + sweep.communicate(timeout=60)[0]
+    assert sweep.returncode == 130, said
+    assert "go on with --from" in said
