@@ -25,6 +25,10 @@ def sim_epochs(
     """Sites that train, die and are replaced, as their coordinators see them: where each has come
     to at the end."""
 
+def heard_while_looking_up(*, seconds: float, heartbeat: float) -> bool:
+    """Whether a site that looks for a coordinator, whose name takes so long to find, is still heard
+    by another one."""
+
 def mesh_payload_decodes(*, kind: str, payload: bytes) -> bool | str:
     """Whether a decoded payload of this kind encodes to the same bytes; a "refuse"'s text.
     ValueError: not valid.
