@@ -154,17 +154,12 @@ def compare(session: Session, state: TrainingState, *, complete: bool, step: int
     digests = state.digests() if complete else None
     number = 0 if digests is None else digests.number
     words = session.all_gather(_core.boundary_word(step=step, digest=number))
-    said = [_number_of(word) for word in words if word]
-    if 0 in said:
+    if _core.without_state(words):
         return False
     verdict, _, odd = _core.decide_boundary(words)
     if verdict == "differ" and digests is not None:
         raise difference(session, digests, odd, step)
     return True
-
-
-def _number_of(word: bytes) -> int:
-    return int.from_bytes(word[-8:], "little")
 
 
 def difference(session: Session, digests: Digests, odd: list[int], step: int) -> IsthmusError:
