@@ -20,5 +20,5 @@ def test_sites_meet_at_a_coordinator_that_has_a_name() -> None:
 
 
 def test_a_coordinator_whose_name_is_not_found_is_a_timeout_that_names_it() -> None:
-    with pytest.raises(isthmus.Timeout, match="nobody.invalid"):
+    with pytest.raises(isthmus.Timeout, match=r"nobody\.invalid"):
         Session(testing.settings("aws", 1, "nobody.invalid:7000", timeout=1))
