@@ -64,6 +64,12 @@ void register_boundary(py::module_& m) {
       py::kw_only(), "step"_a, "epoch"_a = 0, "digest"_a = 0);
   m.def("decide_boundary", &decide_boundary, "words"_a);
   m.def(
+      "without_state",
+      [](const std::vector<py::bytes>& words) {
+        return without_state(parsed(words, &parse_word)).ranks();
+      },
+      "words"_a);
+  m.def(
       "epoch_answer",
       [](bool has_state, std::uint64_t step, std::uint32_t epoch, const std::vector<int>& members,
          const std::vector<int>& lawful, const std::vector<int>& here, std::uint32_t busy) {

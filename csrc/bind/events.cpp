@@ -18,6 +18,8 @@ std::string_view name_of(Event::Kind kind) {
       return "ended";
     case Event::Kind::streams:
       return "streams";
+    case Event::Kind::coordinator:
+      return "coordinator";
   }
   return "";
 }

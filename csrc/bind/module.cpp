@@ -6,6 +6,7 @@ PYBIND11_MODULE(_core, m) {
   isthmus::register_mesh_testing(m);
   isthmus::register_membership_testing(m);
   isthmus::register_epochs_testing(m);
+  isthmus::register_names_testing(m);
   isthmus::register_sim(m);
   isthmus::register_wan(m);
   isthmus::register_codec(m);

@@ -17,6 +17,7 @@ void register_mesh_testing(pybind11::module_& m);
 void register_membership_testing(pybind11::module_& m);
 void register_epochs_testing(pybind11::module_& m);
 void register_runs_testing(pybind11::module_& m);
+void register_names_testing(pybind11::module_& m);
 void register_sim(pybind11::module_& m);
 void register_wan(pybind11::module_& m);
 void register_world_testing(pybind11::module_& m);

@@ -64,7 +64,7 @@ py::dict to_dict(const EngineStats& stats, const Roster& roster) {
       "flight_seconds"_a = seconds(operations.flight_ns),
       "queued_seconds"_a = seconds(operations.queued_ns),
       "late_seconds"_a = seconds(operations.late_ns), "relayed_bytes"_a = stats.relayed_bytes,
-      "links"_a = links);
+      "coordinator"_a = stats.coordinator, "links"_a = links);
 }
 
 }  // namespace isthmus

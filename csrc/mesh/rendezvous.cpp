@@ -80,7 +80,8 @@ void Rendezvous::State::connect(std::int64_t now_ns) {
   if (!stream.ok()) return lose(stream.status(), now_ns);
   channel.emplace(std::move(*stream));
   if (!presence) channel->send({.kind = Kind::join}, encode_join(request));
-  greet_ns = now_ns + greeting_period_ns;
+  // Who takes part asks for an answer at once: only that says that the coordinator is back.
+  greet_ns = presence ? now_ns : now_ns + greeting_period_ns;
   silence_ns = now_ns + silence_limit_ns;
 }
 
@@ -288,6 +289,10 @@ const Roster* Rendezvous::roster() const {
 
 bool Rendezvous::connected() const {
   return state_->channel && state_->answered;
+}
+
+const std::string& Rendezvous::last_error() const {
+  return state_->last_error;
 }
 
 std::uint32_t Rendezvous::epoch() const {

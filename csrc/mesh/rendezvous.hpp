@@ -43,6 +43,7 @@ class Rendezvous {
   const Status& status() const;
   const Roster* roster() const;  // nullptr: not yet
   bool connected() const;
+  const std::string& last_error() const;  // why the last connection failed or ended
   // The epoch of the roster: of the call that was followed, be it the request's or one that was
   // waited for.
   std::uint32_t epoch() const;

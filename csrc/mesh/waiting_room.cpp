@@ -101,6 +101,11 @@ bool WaitingRoom::stands(GuestId guest, std::uint32_t epoch) const {
   return it != present_.end() && it->second.epoch == epoch;
 }
 
+bool WaitingRoom::stands(std::uint32_t epoch) const {
+  return std::ranges::any_of(present_,
+                             [&](const auto& entry) { return entry.second.epoch >= epoch; });
+}
+
 Waiting WaitingRoom::waiting() const {
   const std::uint32_t epoch = top_epoch();
   Names members;
@@ -241,7 +246,13 @@ std::string WaitingRoom::failure(std::int64_t now_ns) {
   for (const auto& [guest, presence] : present_)
     if (presence.failed >= call_->epoch)
       return "site " + quoted(presence.site) + what + ", and could not";
-  const Names names = connected();
+  Names names = connected();
+  // Where the epoch stands all have been in it: who waits under such a name is another process.
+  if (stands(call_->epoch)) {
+    names.clear();
+    for (const auto& [guest, presence] : present_) names.insert(presence.site);
+    for (const auto& [guest, site] : following_) names.insert(site);
+  }
   const Names waiting = names_waiting();
   for (const std::string& site : call_->sites) {
     // Who has followed and waits now is another process, which cannot take its seat.
@@ -259,8 +270,9 @@ std::string WaitingRoom::failure(std::int64_t now_ns) {
 std::vector<GuestId> WaitingRoom::summon() {
   std::vector<GuestId> summoned;
   Names at_the_door;
+  const bool may_enter = !stands(call_->epoch);
   for (const auto& [guest, waiter] : waiting_)
-    if (std::ranges::binary_search(call_->sites, waiter.self.site) &&
+    if (may_enter && std::ranges::binary_search(call_->sites, waiter.self.site) &&
         !followed_.contains(waiter.self.site) && at_the_door.insert(waiter.self.site).second &&
         told_.insert(guest).second)
       summoned.push_back(guest);

@@ -77,6 +77,7 @@ class WaitingRoom {
   std::optional<Names> roster_that_trains(std::uint32_t epoch) const;
   std::optional<Names> sites_that_are_stuck(std::uint32_t epoch) const;
   std::string failure(std::int64_t now_ns);
+  bool stands(std::uint32_t epoch) const;  // at anybody, this one or a later one
   bool fulfilled() const;
   std::vector<GuestId> summon();
 

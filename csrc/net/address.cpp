@@ -22,13 +22,15 @@ Result<HostPort> split_address(const std::string& address) {
   return out;
 }
 
-Result<SocketAddress> resolve(const std::string& address, bool passive) {
+namespace {
+
+Result<SocketAddress> ask(const std::string& address, bool passive, int flags) {
   const auto parts = split_address(address);
   if (!parts.ok()) return parts.status();
   addrinfo hints{};
   hints.ai_family = AF_UNSPEC;
   hints.ai_socktype = SOCK_STREAM;
-  hints.ai_flags = passive ? AI_PASSIVE : 0;
+  hints.ai_flags = flags | (passive ? AI_PASSIVE : 0);
   addrinfo* found = nullptr;
   const char* host =
       parts->host.empty() ? (passive ? "0.0.0.0" : "127.0.0.1") : parts->host.c_str();
@@ -39,6 +41,17 @@ Result<SocketAddress> resolve(const std::string& address, bool passive) {
   out.size = found->ai_addrlen;
   freeaddrinfo(found);
   return out;
+}
+
+}  // namespace
+
+std::optional<SocketAddress> numeric(const std::string& address) {
+  const auto found = ask(address, false, AI_NUMERICHOST);
+  return found.ok() ? std::optional(*found) : std::nullopt;
+}
+
+Result<SocketAddress> resolve(const std::string& address, bool passive) {
+  return ask(address, passive, 0);
 }
 
 std::string host_text(const SocketAddress& address) {

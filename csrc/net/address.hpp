@@ -3,6 +3,7 @@
 
 #include <netinet/in.h>
 
+#include <optional>
 #include <string>
 
 #include "base/status.hpp"
@@ -22,7 +23,10 @@ struct HostPort {
 };
 
 Result<HostPort> split_address(const std::string& address);
-// Looks the name up. `passive`: for listening, where an empty host means all addresses.
+// Of a host that is a number; none: it is a name, or nonsense.
+std::optional<SocketAddress> numeric(const std::string& address);
+// Looks the name up, which may take as long as the name server does. `passive`: for listening,
+// where an empty host means all addresses.
 Result<SocketAddress> resolve(const std::string& address, bool passive);
 std::string host_text(const SocketAddress& address);  // without the port, no brackets
 std::string to_text(const SocketAddress& address);    // "host:port", IPv6 in brackets

@@ -30,6 +30,10 @@ class Socket {
  public:
   explicit Socket(int fd) : fd_(fd) {}
   Socket(Socket&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  Socket& operator=(Socket&& other) noexcept {
+    std::swap(fd_, other.fd_);
+    return *this;
+  }
   ~Socket() {
     if (fd_ >= 0) close(fd_);
   }
@@ -81,16 +85,54 @@ bool models_path(int fd) {
          std::string_view(name.data()).starts_with("bbr");
 }
 
+void tune(int fd, const TcpOptions& options, int send_buffer, bool local) {
+  set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+  if (local) send_buffer = local_send_buffer_bytes;
+  if (send_buffer > 0) set_option(fd, SOL_SOCKET, SO_SNDBUF, send_buffer);
+  set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT,
+             static_cast<int>(options.user_timeout_ns / millisecond_ns));
+  if (!local && !options.congestion.empty())  // a kernel without it keeps its default
+    setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, options.congestion.data(),
+               static_cast<socklen_t>(options.congestion.size()));
+}
+
+struct Dialling {
+  TcpOptions options{};
+  int send_buffer = 0;
+};
+
 class TcpStream final : public Stream {
  public:
-  TcpStream(Reactor& reactor, Socket socket, std::string peer, bool connected)
-      : reactor_(reactor),
-        socket_(std::move(socket)),
-        peer_(std::move(peer)),
-        connected_(connected) {
+  // That was accepted.
+  TcpStream(Reactor& reactor, Socket socket, std::string peer)
+      : reactor_(reactor), socket_(std::move(socket)), peer_(std::move(peer)), connected_(true) {
     reactor_.watch(socket_.fd(), &readiness_);
   }
-  ~TcpStream() override { reactor_.unwatch(socket_.fd()); }
+  // That connects once the name is found.
+  TcpStream(Reactor& reactor, std::shared_ptr<const Lookup> lookup, std::string peer, Dialling how)
+      : reactor_(reactor),
+        socket_(-1),
+        peer_(std::move(peer)),
+        lookup_(std::move(lookup)),
+        how_(std::move(how)) {}
+  ~TcpStream() override {
+    if (socket_.valid()) reactor_.unwatch(socket_.fd());
+  }
+
+  // REQUIRES: the lookup is done. Not ok: there is no socket, or nobody there.
+  Status dial() {
+    const auto lookup = std::exchange(lookup_, nullptr);
+    if (!lookup->found().ok()) return lookup->found().status();
+    const SocketAddress& to = *lookup->found();
+    socket_ = Socket(::socket(to.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+    if (!socket_.valid()) return internal_error("cannot make a socket: " + error_text(errno));
+    tune(socket_.fd(), how_.options, how_.send_buffer, is_loopback(to));
+    connected_ = ::connect(socket_.fd(), to.get(), to.size) == 0;
+    if (!connected_ && errno != EINPROGRESS)
+      return peer_lost("cannot connect to " + peer_ + ": " + error_text(errno));
+    reactor_.watch(socket_.fd(), &readiness_);
+    return {};
+  }
 
   Result<std::size_t> write(std::span<const ByteView> pieces) override {
     if (auto s = check_connected(); !s.ok()) return s;
@@ -123,7 +165,9 @@ class TcpStream final : public Stream {
   }
 
   bool can_read() const override { return readiness_.readable; }
-  bool can_write() const override { return readiness_.writable; }
+  bool can_write() const override {
+    return readiness_.writable || (lookup_ != nullptr && lookup_->done());
+  }
   bool connected() const override { return connected_; }
   void keep_unsent(int bytes) override {
     set_option(socket_.fd(), IPPROTO_TCP, TCP_NOTSENT_LOWAT, bytes);
@@ -160,6 +204,9 @@ class TcpStream final : public Stream {
   }
 
   Status check_connected() {
+    if (!broken_.ok()) return broken_;
+    if (lookup_ != nullptr && lookup_->done()) broken_ = dial();
+    if (!broken_.ok()) return broken_;
     if (connected_ || !readiness_.writable) return {};
     int error = 0;
     socklen_t size = sizeof error;
@@ -172,8 +219,11 @@ class TcpStream final : public Stream {
   Reactor& reactor_;
   Socket socket_;
   std::string peer_;
-  bool connected_;
+  bool connected_ = false;
   Readiness readiness_;
+  std::shared_ptr<const Lookup> lookup_{};  // under way, or not looked at yet; null: over
+  Dialling how_{};
+  Status broken_{};  // before it stood
 };
 
 // To how much the kernel grows a send buffer by itself, in bytes of its own books.
@@ -195,17 +245,6 @@ int send_buffer_to_ask() {
   set_option(trial.fd(), SOL_SOCKET, SO_SNDBUF, send_buffer_bytes);
   const int granted = get_option(trial.fd(), SOL_SOCKET, SO_SNDBUF);
   return granted > grown_buffer() ? send_buffer_bytes : 0;
-}
-
-void tune(int fd, const TcpOptions& options, int send_buffer, bool local) {
-  set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-  if (local) send_buffer = local_send_buffer_bytes;
-  if (send_buffer > 0) set_option(fd, SOL_SOCKET, SO_SNDBUF, send_buffer);
-  set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT,
-             static_cast<int>(options.user_timeout_ns / millisecond_ns));
-  if (!local && !options.congestion.empty())  // a kernel without it keeps its default
-    setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, options.congestion.data(),
-               static_cast<socklen_t>(options.congestion.size()));
 }
 
 class TcpListener final : public Listener {
@@ -232,7 +271,7 @@ class TcpListener final : public Listener {
       return nullptr;
     }
     tune(got.fd(), options_, send_buffer_, is_loopback(from));
-    return std::make_unique<TcpStream>(reactor_, std::move(got), to_text(from), true);
+    return std::make_unique<TcpStream>(reactor_, std::move(got), to_text(from));
   }
   std::string address() const override { return address_; }
 
@@ -256,19 +295,21 @@ Result<SocketAddress> local_name(int fd) {
 }  // namespace
 
 TcpNetwork::TcpNetwork(Reactor& reactor, TcpOptions options)
-    : reactor_(reactor), options_(std::move(options)), send_buffer_(send_buffer_to_ask()) {}
+    : reactor_(reactor),
+      options_(std::move(options)),
+      send_buffer_(send_buffer_to_ask()),
+      lookups_(options_.resolver, [&reactor] { reactor.post([] {}); }) {}
 
 Result<std::unique_ptr<Stream>> TcpNetwork::connect(const std::string& address) {
-  const auto to = resolve(address, false);
-  if (!to.ok()) return to.status();
-  Socket socket(::socket(to->family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-  if (!socket.valid()) return internal_error("cannot make a socket: " + error_text(errno));
-  tune(socket.fd(), options_, send_buffer_, is_loopback(*to));
-  const bool now = ::connect(socket.fd(), to->get(), to->size) == 0;
-  if (!now && errno != EINPROGRESS)
-    return peer_lost("cannot connect to " + address + ": " + error_text(errno));
-  return std::unique_ptr<Stream>(
-      std::make_unique<TcpStream>(reactor_, std::move(socket), address, now));
+  // Nonsense is known as such at once.
+  if (const auto parts = split_address(address); !parts.ok()) return parts.status();
+  auto lookup = lookups_.begin(address);
+  const bool known = lookup->done();
+  auto stream = std::make_unique<TcpStream>(reactor_, std::move(lookup), address,
+                                            Dialling{options_, send_buffer_});
+  if (known)
+    if (auto s = stream->dial(); !s.ok()) return s;
+  return std::unique_ptr<Stream>(std::move(stream));
 }
 
 Result<std::unique_ptr<Listener>> TcpNetwork::listen(const std::string& address) {

@@ -1,12 +1,13 @@
 // TcpNetwork: streams over the kernel's TCP, watched by a Reactor. Addresses are "host:port" or
 // "[v6]:port".
 //
-// Names are looked up when connect() or listen() is called, and that call alone may wait for the
-// name server.
+// connect() never waits for a name server: until the name is found its stream is still connecting.
+// listen() and address_towards() may.
 #pragma once
 
 #include <map>
 
+#include "net/lookups.hpp"
 #include "net/reactor.hpp"
 #include "net/stream.hpp"
 
@@ -18,6 +19,7 @@ struct TcpOptions {
   std::string congestion = "bbr";
   // Unacknowledged for so long, a connection is dead.
   std::int64_t user_timeout_ns = 5 * second_ns;
+  Resolver resolver{};  // of names that are dialled; empty: the system's
 };
 
 class TcpNetwork final : public Network {
@@ -27,6 +29,9 @@ class TcpNetwork final : public Network {
   Result<std::unique_ptr<Stream>> connect(const std::string& address) override;
   Result<std::unique_ptr<Listener>> listen(const std::string& address) override;
 
+  // Looks the name up here and now, so that the next connect() to it finds it known.
+  void prepare(const std::string& address) { lookups_.prepare(address); }
+
   // The address of this machine that faces `remote`, without a port: what to advertise when bound
   // to all.
   static Result<std::string> address_towards(const std::string& remote);
@@ -35,6 +40,7 @@ class TcpNetwork final : public Network {
   Reactor& reactor_;
   TcpOptions options_;
   int send_buffer_;  // of streams that leave the machine; 0: the kernel sees to it
+  Lookups lookups_;
 };
 
 }  // namespace isthmus

@@ -77,6 +77,14 @@ Decision decide(const std::vector<std::optional<Word>>& words) {
   return {.verdict = Decision::Verdict::change_over, .epoch = *epoch, .odd = {}};
 }
 
+SiteSet without_state(const std::vector<std::optional<Word>>& words) {
+  SiteSet without;
+  for (std::size_t rank = 0; rank < words.size(); ++rank)
+    if (words[rank] && words[rank]->digest == 0)
+      without = without | SiteSet::of(static_cast<int>(rank));
+  return without;
+}
+
 HandOver plan_hand_over(const std::vector<std::optional<Answer>>& answers, int favourite) {
   const auto at = [&](int rank) -> const Answer& {
     return *answers[static_cast<std::size_t>(rank)];

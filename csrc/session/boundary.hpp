@@ -36,6 +36,9 @@ struct Decision {
 // By rank; none: of a site that is lost. REQUIRES: at most max_sites.
 Decision decide(const std::vector<std::optional<Word>>& words);
 
+// Who holds no state to compare yet. By rank; none: of a site that is lost.
+SiteSet without_state(const std::vector<std::optional<Word>>& words);
+
 // What a site brings to a new epoch. Two sites of the same step, epoch and members hold the same
 // state: the sums of that step had the same contributors. A site that was stuck may be further than
 // those who went on lawfully, for their roster is the smaller one (docs/decisions/0016-epochs.md).

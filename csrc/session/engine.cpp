@@ -121,6 +121,7 @@ void Engine::step_running(std::int64_t now_ns) {
   see_off_leavers();
   check_timeout(now_ns);
   tell_streams();
+  tell_coordinator();
 }
 
 // The peer's end of one that finds no place here sees it end, and its link with it.
@@ -385,7 +386,8 @@ EngineStats Engine::stats() const {
                     .generation = generation_,
                     .roster = (membership_ ? membership_->roster() : members()).ranks(),
                     .operations_again = operations_again_,
-                    .operations_taken = operations_taken_};
+                    .operations_taken = operations_taken_,
+                    .coordinator = rendezvous_.connected()};
   for (std::size_t peer = 0; peer < links_.size(); ++peer)
     if (links_[peer] != nullptr) stats.links.emplace_back(sites_[peer], links_[peer]->stats());
   return stats;

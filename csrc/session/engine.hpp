@@ -61,6 +61,7 @@ struct EngineStats {
   std::vector<int> roster{};  // ranks that take part
   // After losses: begun once more over a smaller roster; their result taken from another site.
   std::uint64_t operations_again = 0, operations_taken = 0;
+  bool coordinator = false;  // it answers; who is not told anything by it does without
 };
 
 class Engine final : public Actor, private Traffic {
@@ -172,6 +173,7 @@ class Engine final : public Actor, private Traffic {
   void tell(Event event);
   void tell_lost();
   void tell_streams();
+  void tell_coordinator();
   void fail(const Status& status, bool tell_others);
 
   AtOnce at_once_;
@@ -188,11 +190,12 @@ class Engine final : public Actor, private Traffic {
   Status last_loss_;
   std::optional<Standing> standing_;  // none: the coordinator is not told
   std::uint32_t failed_epoch_ = 0;
-  std::vector<std::string> noticed_;  // by rank: how this site has lost it
-  SiteSet told_roster_;               // what the operator knows
-  std::vector<int> told_streams_;     // by rank
-  bool stopped_ = false;              // operations wait for the next roster
-  bool departed_ = false;             // this site takes no part in further rosters
+  std::vector<std::string> noticed_;      // by rank: how this site has lost it
+  SiteSet told_roster_;                   // what the operator knows
+  std::vector<int> told_streams_;         // by rank
+  std::optional<bool> told_coordinator_;  // that it is there
+  bool stopped_ = false;                  // operations wait for the next roster
+  bool departed_ = false;                 // this site takes no part in further rosters
   std::int64_t now_ns_;
   std::int64_t join_deadline_ns_;
   std::int64_t close_deadline_ns_ = never_ns;

@@ -18,9 +18,10 @@ namespace isthmus {
 
 struct Event {
   enum class Kind {
-    lost,     // peer takes part no more; `why` is empty where only others have noticed
-    ended,    // the session, for the reason `why`
-    streams,  // of the link to peer: how many there were, and are
+    lost,         // peer takes part no more; `why` is empty where only others have noticed
+    ended,        // the session, for the reason `why`
+    streams,      // of the link to peer: how many there were, and are
+    coordinator,  // answers (`now` is 1) or is lost (0); `why` is a sentence's beginning
   };
   Kind kind = Kind::ended;
   int peer = -1;  // a rank; -1: nobody's

@@ -58,6 +58,7 @@ Status Session::start() {
     keeper_ = std::move(*keeper);
   }
   if (keeper_ != nullptr) coordinator = keeper_->address();
+  network_->prepare(coordinator);  // that it is not found now is said when time is up
   std::unique_ptr<Listener> listener;
   Member self{.site = options_.site, .address = "", .streams = options_.streams};
   if (!options_.listen.empty()) {

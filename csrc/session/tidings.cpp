@@ -34,4 +34,16 @@ void Engine::tell_streams() {
   }
 }
 
+// Only of who is to be called by it; where a session is but joined, the one before it still tells.
+void Engine::tell_coordinator() {
+  if (!standing_ || *standing_ == Standing::ready || !failed_.ok()) return;
+  const bool there = rendezvous_.connected();
+  if (told_coordinator_ == there) return;
+  told_coordinator_ = there;
+  const std::string why = there ? " is back" : " lost (" + rendezvous_.last_error() + ")";
+  tell({.kind = Event::Kind::coordinator,
+        .why = "coordinator at " + options_.coordinator + why,
+        .now = there ? 1 : 0});
+}
+
 }  // namespace isthmus

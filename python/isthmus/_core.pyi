@@ -20,6 +20,7 @@ from isthmus._core_testing import choose as choose
 from isthmus._core_testing import copy_finite as copy_finite
 from isthmus._core_testing import crc32c as crc32c
 from isthmus._core_testing import frame_header as frame_header
+from isthmus._core_testing import heard_while_looking_up as heard_while_looking_up
 from isthmus._core_testing import mesh_frame as mesh_frame
 from isthmus._core_testing import mesh_payload_decodes as mesh_payload_decodes
 from isthmus._core_testing import parse_frame_header as parse_frame_header
@@ -193,6 +194,9 @@ def boundary_word(*, step: int, epoch: int = 0, digest: int = 0) -> bytes:
 def decide_boundary(words: Sequence[bytes]) -> tuple[str, int, list[int]]:
     """By rank, b"" of who is lost: "go_on", "change_over" (to an epoch) or "differ" (ranks that
     are at another step than most, or hold another state)."""
+
+def without_state(words: Sequence[bytes]) -> list[int]:
+    """Ranks that hold no state to compare yet; not those who are lost."""
 
 def epoch_answer(
     *,

@@ -34,6 +34,10 @@ def simulate_run(
     wrong.
     """
 
+def heard_while_looking_up(*, seconds: float, heartbeat: float) -> bool:
+    """Whether a site that looks for a coordinator, whose name takes so long to find, is still heard
+    by another one."""
+
 def mesh_payload_decodes(*, kind: str, payload: bytes) -> bool | str:
     """Whether a decoded payload of this kind encodes to the same bytes; a "refuse"'s text.
     ValueError: not valid.

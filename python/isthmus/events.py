@@ -38,7 +38,7 @@ class Event:
 def of_native(fact: Mapping[str, Any], sites: Sequence[str]) -> Event:
     """sites: by rank."""
     site = sites[fact["peer"]] if fact["peer"] >= 0 else ""
-    makers = {"lost": _lost, "ended": _ended, "streams": _streams}
+    makers = {"lost": _lost, "ended": _ended, "streams": _streams, "coordinator": _coordinator}
     return makers[fact["kind"]](fact, site)
 
 
@@ -69,6 +69,16 @@ def _streams(fact: Mapping[str, Any], site: str) -> Event:
         kind="streams",
         text=f'link to site "{site}": {_count(now, "data stream")}, {more}',
         fields={"site": site, "streams": now, "before": before},
+    )
+
+
+def _coordinator(fact: Mapping[str, Any], _: str) -> Event:
+    if fact["now"]:
+        return Event(kind="coordinator_back", text=fact["why"])
+    return Event(
+        kind="coordinator_lost",
+        text=f"{fact['why']}; this run goes on, but nobody can come in until it is back",
+        level=logging.WARNING,
     )
 
 
@@ -150,6 +160,7 @@ class Events:
         self._counts: Counter[str] = Counter()
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
+        self._coordinator = True  # is there
 
     def add(self, event: Event) -> None:
         with self._lock:
@@ -176,12 +187,21 @@ class Events:
         # Not holding the session itself, which ends when nobody holds it any more.
         def read() -> None:
             while (fact := facts.next()) is not None:
-                self.add(of_native(fact, sites))
+                if self.is_news(fact):
+                    self.add(of_native(fact, sites))
 
         # A daemon only so that a forgotten close() cannot keep the process from its exit handlers.
         thread = threading.Thread(target=read, name="isthmus-events", daemon=True)
         thread.start()
         self._threads = [each for each in self._threads if each.is_alive()] + [thread]
+
+    def is_news(self, fact: Mapping[str, Any]) -> bool:
+        """Each epoch's session looks for the coordinator anew; the operator is told of changes."""
+        if fact["kind"] != "coordinator":
+            return True
+        with self._lock:
+            before, self._coordinator = self._coordinator, bool(fact["now"])
+            return before != self._coordinator
 
     def join(self) -> None:
         """REQUIRES: what is followed is closed."""

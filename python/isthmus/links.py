@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median
 
 from isthmus import _core
 from isthmus.codecs import Codec, parse
@@ -54,6 +55,45 @@ class Links:
             pair=self.pair,
             delay=self.delay,
             relayed=self.relayed,
+        )
+
+    def among(self, sites: Sequence[str]) -> "Links | None":
+        """Between these sites, by their ranks, as far as it is known: a pair that was measured
+        keeps its numbers. A site that was not there gets the median ends of those that were, their
+        longest delay, and pairs as wide as both ends. None: fewer than two were there."""
+        names = tuple(sites)
+        if names == self.sites:
+            return self
+        old = {site: self.sites.index(site) for site in names if site in self.sites}
+        if len(old) < 2:
+            return None
+        here = list(old.values())
+        farthest = max(self.delay[a][b] for a in here for b in here if a != b)
+
+        def ends(known: Sequence[float]) -> tuple[float, ...]:
+            middle = median(known[rank] for rank in here)
+            return tuple(known[old[site]] if site in old else middle for site in names)
+
+        uplink, downlink = ends(self.uplink), ends(self.downlink)
+
+        def row(
+            a: int, known: Sequence[Sequence[float]], new: Sequence[float]
+        ) -> tuple[float, ...]:
+            pairs = [(names[a], site) for site in names]
+            return tuple(
+                known[old[x]][old[y]] if x in old and y in old else new[b]
+                for b, (x, y) in enumerate(pairs)
+            )
+
+        ranks = range(len(names))
+        return Links(
+            sites=names,
+            uplink=uplink,
+            downlink=downlink,
+            pair=tuple(row(a, self.pair, [min(uplink[a], d) for d in downlink]) for a in ranks),
+            delay=tuple(
+                row(a, self.delay, [0.0 if a == b else farthest for b in ranks]) for a in ranks
+            ),
         )
 
     def plan(self, elements: int, codec: str | Codec = "f32", *, schedule: str = "auto") -> Plan:

@@ -28,6 +28,7 @@ _of_session = (
     ("late_seconds_total", "late_seconds", "Of these, until all sites had begun the operation"),
     ("relayed_bytes_total", "relayed_bytes", "Carried between other sites"),
     ("generation", "generation", "Of the roster"),
+    ("coordinator", "coordinator", "1 while the coordinator answers"),
 )
 _of_link = (
     ("sent_bytes_total", "bytes_sent", 1.0, "Written to the link's sockets"),

@@ -228,12 +228,12 @@ class Session:
     def change_over(self, native: _core.Session) -> Seat:
         """Go on in the next epoch. Returns the seat in this one: close it when all have left it.
 
-        REQUIRES: nothing is in flight. Links stay known where the sites are the same."""
+        REQUIRES: nothing is in flight. Of the links stays known what can (Links.among)."""
         self._check_usable()
         left, self.seat = self.seat, Seat(native, self._settings)
         self.events.follow(native, self.site)
-        if left.links is not None and left.links.sites == self.sites:
-            self.set_links(left.links)
+        if left.links is not None:
+            self.set_links(left.links.among(self.sites))
         return left
 
     def barrier(self) -> None:

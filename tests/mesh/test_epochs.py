@@ -110,6 +110,32 @@ def test_a_newcomer_that_dies_while_it_is_called_leaves_the_others_where_they_we
         assert in_one_epoch(outcomes), f"seed {seed}: {outcomes}"
 
 
+@pytest.mark.parametrize("block", range(4))
+def test_whatever_dies_while_an_epoch_is_made_those_that_train_go_on_and_all_that_live_meet(
+    block: int,
+) -> None:
+    """Members, newcomers and the coordinator, several of them within a second of the call."""
+    for seed in range(block * 50, block * 50 + 50):
+        draw = random.Random(seed)
+
+        def moment(draw: random.Random = draw) -> float:
+            return 7.0 + draw.random()
+
+        doomed = {"birch": moment()} if draw.random() < 0.5 else {}
+        plans = members(dying={"delta": 5.0, **doomed})
+        for name in ("delta", "ember"):
+            if draw.random() < 0.5:
+                plans.append(site(name, start=7.0, die=moment()))
+            plans.append(site(name, start=9.0 + 2 * draw.random()))
+        gone = moment()
+        gap = [(0.0, gone), (gone + 2 * draw.random(), 1e9)] if draw.random() < 0.5 else ALWAYS
+        outcomes = run(*plans, coordinators=gap, end=90.0, seed=seed)
+        alive = tuple(n for n in (*NAMES, "ember") if n not in doomed)
+        assert in_one_epoch(outcomes, alive), f"seed {seed}: {outcomes}"
+        for trained in outcomes[:3]:
+            assert trained["dead"] or trained["text"] == "", f"seed {seed}: {outcomes}"
+
+
 def test_two_runs_at_one_coordinator_do_not_mix() -> None:
     plans = [
         *members(dying={"delta": 5.0}, run="one"),

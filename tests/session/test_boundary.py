@@ -47,6 +47,13 @@ def test_words_that_make_no_sense_name_the_rank() -> None:
         _core.plan_hand_over([b"x"])
 
 
+def test_who_holds_no_state_yet_is_named_and_who_is_lost_is_not() -> None:
+    words_ = words([(7, 0, 0), None, (7, 0, 5), (9, 2, 1 << 63), (0, 0, 0)])
+    assert _core.without_state(words_) == [0, 4]
+    with pytest.raises(WireError, match="rank 1"):
+        _core.without_state([*words([(7, 0, 0)]), b"12345678"])
+
+
 def test_the_donor_is_the_least_busy_of_the_furthest_and_all_others_take() -> None:
     for seed in range(2000):
         draw = random.Random(seed)

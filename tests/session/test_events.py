@@ -3,6 +3,7 @@
 import gc
 import logging
 import threading
+import time
 from typing import Any
 
 import isthmus
@@ -88,6 +89,48 @@ def test_a_session_that_nobody_holds_ends_though_its_events_are_awaited() -> Non
     waiting.join(20)
     assert not waiting.is_alive()
     keeper.close()
+
+
+def test_that_the_coordinator_is_lost_and_back_is_said_once_each_however_often_it_is_dialled() -> (
+    None
+):
+    keeper = _core.Coordinator(listen="127.0.0.1:0")
+    address = keeper.address
+    session = Session(testing.settings("aws", 1, address, on_loss="continue"))
+    session._native.attend(changed_over=True)
+
+    def wait_for(kind: str) -> None:
+        end = time.monotonic() + 20
+        while not told(session, kind):
+            assert time.monotonic() < end
+            time.sleep(0.02)
+
+    assert session.stats()["coordinator"]
+    keeper.close()
+    wait_for("coordinator_lost")
+    assert not session.stats()["coordinator"]
+    time.sleep(1.5)  # it is dialled again meanwhile, more than once
+    keeper = _core.Coordinator(listen=address)
+    wait_for("coordinator_back")
+    (lost,), (back,) = told(session, "coordinator_lost"), told(session, "coordinator_back")
+    assert lost["level"] == "warning" and back["level"] == "info"
+    assert lost["text"].startswith(f"coordinator at {address} lost (")
+    assert back["text"] == f"coordinator at {address} is back"
+    assert session.stats()["event_counts"] == {
+        "joined": 1,
+        "coordinator_lost": 1,
+        "coordinator_back": 1,
+    }
+    session.close()
+    keeper.close()
+
+
+def test_sessions_of_two_epochs_that_see_the_same_loss_make_one_event() -> None:
+    away = {"kind": "coordinator", "peer": -1, "why": "coordinator at x lost (gone)", "now": 0}
+    there = {**away, "why": "coordinator at x is back", "now": 1}
+    events = Events()
+    facts = [there, away, away, there, there, away]
+    assert [events.is_news(fact) for fact in facts] == [False, True, False, True, False, True]
 
 
 def test_sentences_count_right() -> None:

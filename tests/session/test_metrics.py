@@ -24,6 +24,7 @@ def test_a_scrape_has_the_numbers_of_stats_by_site_and_peer() -> None:
             server.close()
     assert 'isthmus_reduced_bytes_total{site="site00"} 4000.0' in text
     assert 'isthmus_sites{site="site00"} 3.0' in text
+    assert 'isthmus_coordinator{site="site00"} 1.0' in text
     assert 'isthmus_events_total{kind="joined",site="site00"} 1.0' in text
     for peer in ("site01", "site02"):
         assert f'isthmus_sent_bytes_total{{peer="{peer}",site="site00"}}' in text

@@ -245,6 +245,8 @@ class Hook:
         self._residuals.load({})
         if self._delay is not None:
             self._delay.load(state["pending"])
+        if self._session is not None:  # what this site knew by itself is not what the others go by
+            self._session.set_links(None)
         self._go_by(state["links"])
         self._grouping.load(state["grouping"])
         self._count_from(state)

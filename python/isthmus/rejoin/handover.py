@@ -12,15 +12,18 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from isthmus import _core
-from isthmus.errors import InternalError, IsthmusError, PeerLost, Refused
+from isthmus.errors import InternalError, IsthmusError, PeerLost, Refused, WireError
 from isthmus.rejoin.encoding import decode, encode
+from isthmus.rejoin.memory import available_bytes
 from isthmus.rejoin.state import Digests, TrainingState
 from isthmus.session import Session
 from isthmus.spans import Spans
+from isthmus.stats import quantity
 
 _chunk_bytes = 32 << 20
 _chunks_in_flight = 4
 _too_few = -2  # as HandOver::too_few of csrc/session/boundary.hpp
+_most_bytes = 1 << 42  # of a state; who says more is out of its mind
 _sizes = struct.Struct("<QQ")
 
 
@@ -114,8 +117,11 @@ def _favourite(session: Session) -> int:
 def put(state: TrainingState, whole: Whole) -> int:
     """Take over what was handed over; returns the step that follows."""
     said = decode(whole.data, whole.text_bytes)
-    state.put(said["training"])
-    step: int = said["step"]
+    try:
+        training, step = said["training"], int(said["step"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise WireError(f"what came from another site is no state: {error!r}") from error
+    state.put(training)
     return step
 
 
@@ -132,7 +138,9 @@ def _transfer(
     if len(told) != _sizes.size:  # it is lost
         return Handed(mine.step, session.sites[donor])
     text_bytes, size = _sizes.unpack(told)
+    check_sizes(text_bytes, size, session.sites[donor])
     if session.rank in takers:
+        check_room(size, session.sites[donor], available_bytes())
         data = torch.empty(size, dtype=torch.uint8)
     came = _hand(session, data, size, donor, takers)
     taken = None
@@ -140,6 +148,24 @@ def _transfer(
         taken = Whole(data, text_bytes)
     names = tuple(session.sites[rank] for rank in takers)
     return Handed(mine.step, session.sites[donor], names, size, taken)
+
+
+def check_sizes(text_bytes: int, size: int, donor: str) -> None:
+    """WireError, at all sites: no state is like that."""
+    if text_bytes > size or size > _most_bytes:
+        raise WireError(
+            f"site {donor!r} says that its state has {size} bytes, {text_bytes} of them text: "
+            "no state has that"
+        )
+
+
+def check_room(size: int, donor: str, available: int | None) -> None:
+    """Refused, before memory is taken: the state does not fit into what is left of it here."""
+    if available is not None and size > available:
+        raise Refused(
+            f"site {donor!r} says that its state has {quantity(size)}, and this site has "
+            f"{quantity(available)} of memory left: free some, or give this site more"
+        )
 
 
 def _hand(
@@ -172,17 +198,12 @@ def compare(session: Session, state: TrainingState, *, complete: bool, step: int
     digests = state.digests() if complete else None
     number = 0 if digests is None else digests.number
     words = session.all_gather(_core.boundary_word(step=step, digest=number))
-    said = [_number_of(word) for word in words if word]
-    if 0 in said:
+    if _core.without_state(words):
         return False
     verdict, _, odd = _core.decide_boundary(words)
     if verdict == "differ" and digests is not None:
         raise difference(session, digests, odd, step)
     return True
-
-
-def _number_of(word: bytes) -> int:
-    return int.from_bytes(word[-8:], "little")
 
 
 def difference(session: Session, digests: Digests, odd: list[int], step: int) -> IsthmusError:

@@ -1,0 +1,28 @@
+"""memory: how much of it this process can still have, as far as the system says."""
+
+from pathlib import Path
+
+_cgroup = Path("/sys/fs/cgroup")
+
+
+def available_bytes(meminfo: Path = Path("/proc/meminfo"), group: Path = _cgroup) -> int | None:
+    """Of the machine, or of the process's control group if that has less; None: not known."""
+    known = [n for n in (_of_machine(meminfo), _of_group(group)) if n is not None]
+    return min(known, default=None)
+
+
+def _of_machine(meminfo: Path) -> int | None:
+    try:
+        lines = meminfo.read_text().splitlines()
+        [kib] = [line.split()[1] for line in lines if line.startswith("MemAvailable:")]
+        return int(kib) * 1024
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def _of_group(group: Path) -> int | None:
+    try:
+        most, used = (int((group / name).read_text()) for name in ("memory.max", "memory.current"))
+        return max(0, most - used)
+    except (OSError, ValueError):  # "max": there is no limit
+        return None
