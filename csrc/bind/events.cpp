@@ -18,6 +18,8 @@ std::string_view name_of(Event::Kind kind) {
       return "ended";
     case Event::Kind::streams:
       return "streams";
+    case Event::Kind::stream_lost:
+      return "stream lost";
   }
   return "";
 }

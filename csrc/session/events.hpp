@@ -18,9 +18,10 @@ namespace isthmus {
 
 struct Event {
   enum class Kind {
-    lost,     // peer takes part no more; `why` is empty where only others have noticed
-    ended,    // the session, for the reason `why`
-    streams,  // of the link to peer: how many there were, and are
+    lost,         // peer takes part no more; `why` is empty where only others have noticed
+    ended,        // the session, for the reason `why`
+    streams,      // of the link to peer: how many there were, and are
+    stream_lost,  // one of them broke, for the reason `why`; how many are left
   };
   Kind kind = Kind::ended;
   int peer = -1;  // a rank; -1: nobody's

@@ -38,7 +38,12 @@ class Event:
 def of_native(fact: Mapping[str, Any], sites: Sequence[str]) -> Event:
     """sites: by rank."""
     site = sites[fact["peer"]] if fact["peer"] >= 0 else ""
-    makers = {"lost": _lost, "ended": _ended, "streams": _streams}
+    makers = {
+        "lost": _lost,
+        "ended": _ended,
+        "streams": _streams,
+        "stream lost": _stream_lost,
+    }
     return makers[fact["kind"]](fact, site)
 
 
@@ -69,6 +74,17 @@ def _streams(fact: Mapping[str, Any], site: str) -> Event:
         kind="streams",
         text=f'link to site "{site}": {_count(now, "data stream")}, {more}',
         fields={"site": site, "streams": now, "before": before},
+    )
+
+
+def _stream_lost(fact: Mapping[str, Any], site: str) -> Event:
+    left = fact["now"]
+    return Event(
+        kind="stream lost",
+        text=f'a data stream to site "{site}" was lost ({fact["why"]}) and is replaced; what it '
+        f"had not delivered goes by {_count(left, 'other stream') if left else 'the new one'}",
+        level=logging.WARNING,
+        fields={"site": site, "streams": left},
     )
 
 
