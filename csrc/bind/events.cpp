@@ -20,6 +20,8 @@ std::string_view name_of(Event::Kind kind) {
       return "streams";
     case Event::Kind::coordinator:
       return "coordinator";
+    case Event::Kind::stream_lost:
+      return "stream lost";
   }
   return "";
 }

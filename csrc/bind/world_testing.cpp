@@ -20,9 +20,10 @@ using py::literals::operator""_a;
 constexpr std::array code_names = {"ok",         "timeout",   "peer_lost",     "refused",
                                    "wire_error", "cancelled", "internal_error"};
 constexpr std::array end_names = {"reached", "out_of_time", "stuck", "livelock"};
-constexpr std::array trouble_names = {"kill", "freeze", "cut",      "isolate",
-                                      "clog", "slow",   "truncate", "corrupt",
-                                      "lie",  "leave",  "absent",   "coordinator_killed"};
+constexpr std::array trouble_names = {"kill",  "freeze", "cut",      "isolate",
+                                      "clog",  "slow",   "truncate", "corrupt",
+                                      "lie",   "leave",  "absent",   "coordinator_killed",
+                                      "reset", "silence"};
 constexpr std::array lie_names = {"offset", "length",  "transfer", "operation",
                                   "source", "garbage", "twice"};
 constexpr std::array collective_names = {"",           "all_reduce", "broadcast",
@@ -278,7 +279,9 @@ py::dict simulate(std::uint64_t seed, const py::kwargs& settings) {
                           "closed"_a = site.closed, "joined"_a = to_python(site.joined, plan),
                           "by_way_of"_a = ways, "roster"_a = names_of(site.roster, plan),
                           "failure"_a = site.failure.text, "again"_a = site.again,
-                          "taken"_a = site.taken, "works"_a = works, "streams"_a = site.streams));
+                          "taken"_a = site.taken, "works"_a = works, "streams"_a = site.streams,
+                          "streams_lost"_a = site.streams_lost,
+                          "frames_again"_a = site.frames_again));
   }
   return py::dict("world"_a = describe(plan), "sites"_a = sites, "broken"_a = report.broken,
                   "end"_a = end_names[static_cast<std::size_t>(report.end)],

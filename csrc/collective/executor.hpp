@@ -34,9 +34,10 @@ struct SliceId {
 struct OutSlice {
   SliceId id;
   int pieces = 0;
-  std::array<ByteView, codecs::max_sections> bytes;  // valid until sent() or the executor's end
-  int send = -1;                                     // for sent()
-  std::size_t slice = 0;                             // for sent()
+  std::array<ByteView, codecs::max_sections> bytes{};  // valid until sent() or the executor's end
+  bool of_input = false;                               // its bytes are the caller's input
+  int send = -1;                                       // for sent()
+  std::size_t slice = 0;                               // for sent()
   std::uint64_t elements = 0;
 };
 
@@ -78,7 +79,7 @@ class Executor {
   // The next slice that is ready for `peer`, or nothing. A slice is handed out once.
   std::optional<OutSlice> next(int peer);
   bool has_next(int peer) const;
-  // The slice's bytes are in the kernel's hands. Once for each slice that next() gave.
+  // The slice's bytes are read no more. Once for each slice that next() gave.
   void sent(const OutSlice& slice);
 
   // Where the `bytes` of a coming slice go; the memory is the caller's to write until arrived(). A

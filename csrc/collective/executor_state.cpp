@@ -169,7 +169,9 @@ std::optional<OutSlice> Executor::State::next(int peer) {
 OutSlice Executor::State::out_slice(const Waiting& waiting) const {
   const Send& send = job_.schedule.sends[index(waiting.send)];
   std::array<codecs::Piece, codecs::max_sections> pieces;
-  OutSlice out{{send.transfer, waiting.slice.span.begin - send.span.begin}, 0, {}, waiting.send};
+  OutSlice out{.id = {send.transfer, waiting.slice.span.begin - send.span.begin},
+               .of_input = true,
+               .send = waiting.send};
   out.pieces = job_.format.pieces(waiting.slice, pieces);
   for (std::size_t i = 0; i < index(out.pieces); ++i) {
     out.bytes[i] = input_.subspan(pieces[i].offset, pieces[i].bytes);
@@ -185,7 +187,12 @@ OutSlice Executor::State::out_slice(const Ready& ready) const {
     const ByteView bytes = kept.buffer ? ByteView(kept.buffer.get(), wire_bytes(codec, slice))
                                        : std::as_bytes(output_of(slice));
     const SliceId id{send.transfer, slice.span.begin - send.span.begin};
-    return OutSlice{id, 1, {bytes}, ready.send, ready.slice, slice.span.count};
+    return OutSlice{.id = id,
+                    .pieces = 1,
+                    .bytes = {bytes},
+                    .send = ready.send,
+                    .slice = ready.slice,
+                    .elements = slice.span.count};
   };
   if (send.source == Source::sum) {
     const Adding& adding = sums_[index(send.from)];

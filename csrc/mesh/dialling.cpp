@@ -72,10 +72,26 @@ void Mesh::add_streams(int peer, int count, std::int64_t now_ns) {
   deadline_ns_ = now_ns;
 }
 
+int Mesh::dialling(int peer) const {
+  return static_cast<int>(std::ranges::count(dials_, peer, &Dial::peer));
+}
+
 void Mesh::step_dial(Dial& dial, std::int64_t now_ns) {
-  if (now_ns >= dial.until_ns) {
+  constexpr std::uint32_t last_number = 0xffff;  // that a hello can say
+  const bool numbers_left =
+      !links_taken_ || next_numbers_[static_cast<std::size_t>(dial.peer)] <= last_number;
+  if (now_ns >= dial.until_ns || !numbers_left) {
     dial.over = true;
     return;
+  }
+  // A stream that is added cannot wait long for an answer: the link may have no other one.
+  const std::int64_t answer_by_ns = links_taken_ && dial.channel != nullptr
+                                        ? dial.opened_ns + heartbeat_timeout_ns_ / 2
+                                        : never_ns;
+  if (now_ns >= answer_by_ns) {
+    dial.channel.reset();
+    dial.said = Dial::Said::nothing;
+    dial.retry_ns = now_ns;
   }
   if (dial.channel == nullptr && now_ns >= dial.retry_ns) open(dial, now_ns);
   if (dial.channel != nullptr) {
@@ -88,7 +104,10 @@ void Mesh::step_dial(Dial& dial, std::int64_t now_ns) {
   }
   if (dial.over) return;
   deadline_ns_ = std::min(deadline_ns_, dial.until_ns);
-  if (dial.channel == nullptr) deadline_ns_ = std::min(deadline_ns_, dial.retry_ns);
+  if (dial.channel == nullptr)
+    deadline_ns_ = std::min(deadline_ns_, dial.retry_ns);
+  else if (links_taken_)
+    deadline_ns_ = std::min(deadline_ns_, dial.opened_ns + heartbeat_timeout_ns_ / 2);
 }
 
 void Mesh::open(Dial& dial, std::int64_t now_ns) {
@@ -100,6 +119,7 @@ void Mesh::open(Dial& dial, std::int64_t now_ns) {
     return;
   }
   dial.channel = std::make_unique<Channel>(std::move(*stream));
+  dial.opened_ns = now_ns;
   dial.way = way;
   if (way == direct_way) return say_hello(dial, direct_way);
   dial.channel->send(stamp(Kind::relay), wish_for(static_cast<std::uint16_t>(dial.peer)));
@@ -127,6 +147,8 @@ void Mesh::say_hello(Dial& dial, int way) {
   dial.way = way;
   dial.said = Dial::Said::hello;
   const int count = links_taken_ ? to_be_added : streams_with(dial.peer);
+  if (links_taken_)
+    dial.stream = static_cast<std::uint16_t>(next_numbers_[static_cast<std::size_t>(dial.peer)]++);
   const Hello hello{.to = static_cast<std::uint16_t>(dial.peer),
                     .stream = dial.stream,
                     .streams = static_cast<std::uint16_t>(count),
@@ -162,7 +184,7 @@ void Mesh::take_seat(Dial& dial) {
   dial.channel.reset();
   dial.over = true;
   if (links_taken_) {
-    added_.push_back({dial.peer, std::move(stream), true});
+    added_.push_back({dial.peer, std::move(stream), dial.stream, true});
     return;
   }
   seats_[peer][dial.stream] = std::move(stream);
@@ -256,7 +278,7 @@ Status Mesh::unreachable(int peer) const {
 }
 
 // A connection that leads to the peer, for us to say hello on.
-void Mesh::take_offer(Guest& guest) {
+void Mesh::take_offer(Guest& guest, std::int64_t now_ns) {
   const int source = guest.word->header.source;
   if (way_taken(source).value_or(direct_way) != direct_way) return;
   const auto dial = std::ranges::find_if(
@@ -267,6 +289,7 @@ void Mesh::take_offer(Guest& guest) {
   const auto taker = dial != dials_.end() ? dial : unheard;
   if (taker == dials_.end()) return;
   taker->channel = std::make_unique<Channel>(std::move(guest.channel));
+  taker->opened_ns = now_ns;
   say_hello(*taker, direct_way);
 }
 
@@ -292,6 +315,14 @@ void Mesh::make_offers(int peer, std::int64_t now_ns) {
     }
   }
   deadline_ns_ = std::min(deadline_ns_, next_ns);
+}
+
+void Mesh::offer_streams(int peer, int count, std::int64_t now_ns) {
+  const int way = ways_[static_cast<std::size_t>(peer)];
+  const int at = way == direct_way ? peer : way;
+  if (member(at).address.empty()) return;
+  for (auto i = offers_to(peer, at); i < std::min<std::ptrdiff_t>(count, max_offers); ++i)
+    make_offer(at, peer, now_ns);
 }
 
 // How many wait for the peer's word, at that site or anywhere.

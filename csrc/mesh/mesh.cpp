@@ -118,7 +118,7 @@ void Mesh::take_word(Guest& guest, std::int64_t now_ns) {
   else if (header.kind == Kind::relay && for_others)
     relay_.ask(std::move(guest.channel), header.source, *wanted, now_ns);
   else if (header.kind == Kind::offer && !for_others)
-    take_offer(guest);
+    take_offer(guest, now_ns);
   else if (header.kind == Kind::offer)
     relay_.offer(std::move(guest.channel), header.source, *wanted, now_ns);
 }
@@ -140,7 +140,7 @@ void Mesh::seat(Guest& guest) {
   // 64 bytes into the buffer of a new connection: either they fit or the connection is broken.
   if (!guest.channel.flush().ok() || !guest.channel.flushed()) return;
   if (added) {
-    added_.push_back({source, guest.channel.release(), false});
+    added_.push_back({source, guest.channel.release(), hello->stream, false});
     return;
   }
   seats_[source][hello->stream] = guest.channel.release();
@@ -189,6 +189,8 @@ std::string Mesh::missing() const {
 std::vector<std::unique_ptr<Link>> Mesh::take_links(std::int64_t first_word_by_ns) {
   ISTHMUS_CHECK(complete());
   std::vector<std::unique_ptr<Link>> links(seats_.size());
+  for (const auto& seats : seats_)
+    next_numbers_.push_back(static_cast<std::uint32_t>(seats.size()));
   for (std::size_t peer = 0; peer < seats_.size(); ++peer) {
     if (static_cast<int>(peer) == rank_) continue;
     LinkOptions options{.peer = static_cast<int>(peer),

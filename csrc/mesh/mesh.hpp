@@ -47,12 +47,16 @@ class Mesh {
   struct Added {
     int peer;
     std::unique_ptr<Stream> stream;
+    std::uint16_t number;
     bool dialled;  // by this site
   };
   bool dials(int peer) const;  // this site is the one that opens streams to it
   // Dials `count` streams more, in the place of those that are still being dialled. One that cannot
   // be had in 10 s is done without. REQUIRES: dials(peer), and the links are taken.
   void add_streams(int peer, int count, std::int64_t now_ns);
+  int dialling(int peer) const;  // so many now
+  // Connections for the end that dials to say hello on, if it cannot make them itself.
+  void offer_streams(int peer, int count, std::int64_t now_ns);
   std::vector<Added> take_added() { return std::exchange(added_, {}); }
 
   const Roster& roster() const { return roster_; }
@@ -82,6 +86,7 @@ class Mesh {
     int way = direct_way;
     enum class Said { nothing, wish, hello } said = Said::nothing;
     std::string last_error{};
+    std::int64_t opened_ns = 0;        // its channel
     std::int64_t until_ns = never_ns;  // of one that is added: when it is done without
     bool over = false;
   };
@@ -123,7 +128,7 @@ class Mesh {
   Status step_route(int peer, std::int64_t now_ns);
   void take_next_way(int peer, std::int64_t now_ns);
   Status unreachable(int peer) const;
-  void take_offer(Guest& guest);
+  void take_offer(Guest& guest, std::int64_t now_ns);
   void make_offers(int peer, std::int64_t now_ns);
   std::ptrdiff_t offers_to(int peer, int at) const;
   void make_offer(int at, int peer, std::int64_t now_ns);
@@ -146,6 +151,7 @@ class Mesh {
   // seats_[peer][stream]
   std::vector<std::vector<std::unique_ptr<Stream>>> seats_;
   bool links_taken_ = false;
+  std::vector<std::uint32_t> next_numbers_;  // by rank, of streams that are added
   std::vector<Added> added_;
 };
 

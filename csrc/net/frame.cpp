@@ -30,6 +30,8 @@ bool known(Kind kind) {
     case Kind::relay:
     case Kind::offer:
     case Kind::census:
+    case Kind::broken:
+    case Kind::receipt:
     case Kind::join:
     case Kind::roster:
     case Kind::refuse:

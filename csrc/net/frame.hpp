@@ -30,6 +30,8 @@ enum class Kind : std::uint8_t {
   relay = 8,      // "connect me with this site, which I cannot reach"
   offer = 9,      // "this connection leads to me: for the site that cannot reach me"
   census = 10,    // which sites go on, and what this one has finished
+  broken = 11,    // a data stream has ended, and what of it had come
+  receipt = 12,   // what has come by data streams
   // Between a site and the coordinator.
   join = 16,      // site: I am here
   roster = 17,    // coordinator: everybody is here

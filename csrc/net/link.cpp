@@ -28,6 +28,7 @@ Link::Link(LinkOptions options, std::vector<std::unique_ptr<Stream>> streams,
   for (std::size_t i = 1; i < streams.size(); ++i) {
     data_.emplace_back();
     data_.back().stream = std::move(streams[i]);
+    data_.back().number = static_cast<std::uint16_t>(i);
   }
   share_unsent();
   silence_ends_ns_ = first_word_by_ns;
@@ -51,13 +52,13 @@ Status Link::move(std::int64_t now_ns, Traffic& traffic) {
   }
   if (auto s = read_control(traffic); !s.ok()) return dead(s);
   const std::uint64_t before = stats_.bytes_received;
-  for (DataStream& data : data_) {
+  for (DataStream& data : data_)
     if (auto s = read_data(data, traffic); !s.ok()) return dead(s);
-    if (data.broken() && !peer_leaves_ && broken_since_ns_ == never_ns) broken_since_ns_ = now_ns;
-  }
   if (stats_.bytes_received != before) time_data(stats_.bytes_received - before, now_ns);
+  if (auto s = mind_breaks(now_ns); !s.ok()) return dead(s);
   for (DataStream& data : data_)
     if (auto s = write_data(data, traffic); !s.ok()) return dead(s);
+  acknowledge_in_time(now_ns);
   forget_gone();
   if (auto s = keep_alive(now_ns); !s.ok()) return dead(s);
   // A peer that has ended its own way may still want to hear our goodbye.
@@ -79,9 +80,7 @@ std::int64_t Link::deadline_ns() const {
   if (!lost_.ok()) return verdict_ns_;
   if (given_up_by_ns_ != never_ns) return given_up_by_ns_;
   if (more_) return 0;
-  const std::int64_t broken =
-      broken_since_ns_ == never_ns ? never_ns : broken_since_ns_ + options_.heartbeat_timeout_ns;
-  return std::min({next_heartbeat_ns_, silence_ends_ns_, broken});
+  return std::min({next_heartbeat_ns_, silence_ends_ns_, receipts_due_ns_, breaks_due_ns()});
 }
 
 Status Link::read_control(Traffic& traffic) {
@@ -102,129 +101,14 @@ Status Link::read_control(Traffic& traffic) {
     ++stats_.frames_received;
     const Header header = (*message)->header;
     if (auto s = check_stamp(header); !s.ok()) return s;
-    if (header.kind == Kind::goodbye) peer_leaves_ = true;
+    if (header.kind == Kind::goodbye) see_it_leave(traffic);
     if (header.kind == Kind::slice) return wire_error("it sent data on the control stream");
-    if (auto s = traffic.control(options_.peer, std::move(**message)); !s.ok()) return s;
-  }
-  return {};
-}
-
-Status Link::read_data(DataStream& data, Traffic& traffic) {
-  std::size_t budget = budget_bytes;
-  while (!data.ended && data.stream->can_read()) {
-    if (budget == 0) {
-      more_ = true;
-      break;
-    }
-    // The next header rides along with the rest of a payload, so that a frame costs one call.
-    std::array<ByteSpan, 2> into;
-    std::size_t count = 0;
-    if (data.header) into[count++] = data.payload.subspan(data.got);
-    into[count++] =
-        data.header ? ByteSpan(data.in_header) : ByteSpan(data.in_header).subspan(data.got);
-    const auto got = data.stream->read(std::span(into.data(), count));
-    if (!got.ok()) return end_of_data(data, got.status());
-    if (*got == 0) break;
-    heard_ = true;
-    stats_.bytes_received += *got;
-    budget -= std::min(budget, *got);
-    if (auto s = take(data, *got, traffic); !s.ok()) return s;
-  }
-  return {};
-}
-
-// Accounts for `bytes` that were read into the payload and then the header.
-Status Link::take(DataStream& data, std::size_t bytes, Traffic& traffic) {
-  if (data.header) {
-    const std::size_t mine = std::min(bytes, data.payload.size() - data.got);
-    data.got += mine;
-    bytes -= mine;
-    if (data.got < data.payload.size()) return {};
-    const Header done = *data.header;
-    data.header.reset();
-    data.got = 0;
-    ++stats_.frames_received;
-    stats_.payload_received += done.length;
-    if (auto s = traffic.arrived(options_.peer, done, data.payload); !s.ok()) return s;
-  }
-  data.got += bytes;
-  if (data.got < header_bytes) return {};
-  auto header = parse_header(data.in_header);
-  if (!header.ok()) return header.status();
-  if (auto s = check_stamp(*header); !s.ok()) return s;
-  if (data.last_heard) return wire_error("it sent data after its goodbye");
-  if (header->kind != Kind::slice) return hear_of_stream(data, *header);
-  if (header->length == 0) return wire_error("it sent an empty slice");
-  auto place = traffic.place(options_.peer, *header);
-  if (!place.ok()) return place.status();
-  data.header = *header;
-  data.payload = *place;
-  data.got = 0;
-  return {};
-}
-
-Status Link::end_of_data(DataStream& data, const Status& why) {
-  if (why.code != Code::peer_lost) return why;
-  data.ended = true;
-  return {};
-}
-
-// False: nothing is to be written now.
-bool Link::next_frame(DataStream& data, Traffic& traffic) {
-  OutFrame frame;
-  if (data.greets)
-    frame.header.kind = Kind::heartbeat;
-  else if (data.leaves)
-    frame.header.kind = Kind::goodbye;
-  else if (data.unproven || !traffic.next(options_.peer, frame))
-    return false;
-  const Header stamp = options_.stamp;
-  frame.header.run = stamp.run;
-  frame.header.generation = stamp.generation;
-  frame.header.source = stamp.source;
-  frame.header.watermark = stamp.watermark;
-  data.out_header = to_bytes(frame.header);
-  data.out = frame;
-  data.written = 0;
-  return true;
-}
-
-Status Link::write_data(DataStream& data, Traffic& traffic) {
-  std::size_t budget = budget_bytes;
-  while ((!data.ended || data.last_heard) && !data.last_said && !data_stopped_ && !said_goodbye_ &&
-         data.stream->can_write()) {
-    if (budget == 0) {
-      more_ = true;
-      break;
-    }
-    if (!data.out && !next_frame(data, traffic)) break;
-    std::array<ByteView, 4> pieces;
-    std::size_t count = 0, skip = data.written, total = 0;
-    const auto add = [&](ByteView piece) {
-      total += piece.size();
-      const std::size_t gone = std::min(skip, piece.size());
-      skip -= gone;
-      if (gone < piece.size()) pieces[count++] = piece.subspan(gone);
-    };
-    add(data.out_header);
-    for (int i = 0; i < data.out->count; ++i) add(data.out->pieces[static_cast<std::size_t>(i)]);
-    const auto wrote = data.stream->write(std::span(pieces.data(), count));
-    if (!wrote.ok()) {
-      data.last_heard = false;  // what it took may not have arrived
-      return end_of_data(data, wrote.status());
-    }
-    data.written += *wrote;
-    stats_.bytes_sent += *wrote;
-    budget -= std::min(budget, *wrote);
-    if (data.written < total) break;
-    ++stats_.frames_sent;
-    stats_.payload_sent += data.out->header.length;
-    if (data.out->header.kind == Kind::slice) traffic.sent(options_.peer, *data.out);
-    if (data.out->header.kind == Kind::heartbeat) data.greets = false;
-    data.last_said = data.out->header.kind == Kind::goodbye;
-    data.out.reset();
-    data.detached.clear();
-    if (data.last_said) data.stream->shut_write();
+    const ByteView payload = (*message)->payload;
+    const Status heard = header.kind == Kind::receipt ? hear_receipt(payload, traffic)
+                         : header.kind == Kind::broken
+                             ? hear_break(payload, traffic)
+                             : traffic.control(options_.peer, std::move(**message));
+    if (!heard.ok()) return heard;
   }
   return {};
 }
@@ -249,13 +133,8 @@ Status Link::keep_alive(std::int64_t now_ns) {
   if (peer_leaves_) {
     silence_ends_ns_ = never_ns;
     next_heartbeat_ns_ = never_ns;
-    broken_since_ns_ = never_ns;  // it ended because the peer leaves
     return {};
   }
-  // A data stream that ends alone is not yet a lost peer: the control stream may be about to say
-  // why, and what it says may have to be sent again.
-  if (broken_since_ns_ != never_ns && now_ns >= broken_since_ns_ + options_.heartbeat_timeout_ns)
-    return peer_lost("one of its connections broke");
   if (now_ns >= silence_ends_ns_)
     return peer_lost("no bytes for " + seconds_text(options_.heartbeat_timeout_ns));
   if (std::exchange(spoke_, false) || now_ns >= next_heartbeat_ns_) {
@@ -288,36 +167,15 @@ void Link::control(Kind kind, std::uint64_t operation, ByteView payload) {
 
 void Link::give_up(std::int64_t now_ns) {
   data_.clear();
+  broken_.clear();
+  again_.clear();
+  unfinished_.clear();
   given_up_by_ns_ = now_ns + options_.heartbeat_timeout_ns;
-}
-
-void Link::detach(std::uint64_t operation) {
-  for (DataStream& data : data_) {
-    if (data.out && data.out->header.operation == operation) detach(data);
-  }
-}
-
-void Link::detach(DataStream& data) {
-  if (!data.detached.empty()) return;
-  for (int i = 0; i < data.out->count; ++i) {
-    const ByteView piece = data.out->pieces[static_cast<std::size_t>(i)];
-    data.detached.insert(data.detached.end(), piece.begin(), piece.end());
-  }
-  data.out->count = 1;
-  data.out->pieces[0] = data.detached;
-}
-
-void Link::let_go() {
-  for (DataStream& data : data_) {
-    if (data.out) detach(data);
-    if (!data.header) continue;
-    data.unwanted.resize(data.header->length);
-    data.payload = data.unwanted;
-  }
 }
 
 void Link::goodbye() {
   if (said_goodbye_) return;
+  say_receipts();
   control(Kind::goodbye, 0, {});
   said_goodbye_ = true;
 }
@@ -328,14 +186,15 @@ bool Link::ended() const {
 }
 
 bool Link::carries(std::uint64_t operation) const {
-  return std::any_of(data_.begin(), data_.end(), [operation](const DataStream& d) {
-    return d.out && d.out->header.operation == operation;
+  return std::ranges::any_of(data_, [operation](const DataStream& d) {
+    return d.out && d.out->frame.header.operation == operation;
   });
 }
 
 bool Link::idle() const {
-  return control_.flushed() && std::none_of(data_.begin(), data_.end(),
-                                            [](const DataStream& d) { return d.out.has_value(); });
+  const auto owes = [](const DataStream& d) { return d.out.has_value() || !d.owed.empty(); };
+  return control_.flushed() && broken_.empty() && again_.empty() &&
+         std::ranges::none_of(data_, owes);
 }
 
 LinkStats Link::stats() const {

@@ -9,34 +9,30 @@
 // Data streams may come and go while it lives. One that was added is proven by the first word of
 // the end that dialled it; until then the other end sends nothing by it, so that a connection of
 // which only one end knows carries nothing that could be lost. One that goes carries a goodbye each
-// way behind its last frame; one that ends without is a break.
+// way behind its last frame. One that ends without has broken: the ends tell each other, on the
+// control stream, what of it has come whole, and the rest goes by the others; the link is lost when
+// its control stream is, or when it has been without data streams for a heartbeat timeout
+// (docs/decisions/0017-a-stream-that-dies-alone.md).
 #pragma once
 
-#include <array>
+#include <deque>
 #include <memory>
-#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/clock.hpp"
 #include "net/channel.hpp"
+#include "net/data_stream.hpp"
 
 namespace isthmus {
-
-// A data frame on its way out; `pieces` stay valid until sent() or detach().
-struct OutFrame {
-  Header header;
-  int count = 0;
-  std::array<ByteView, 3> pieces;
-  int send = -1;  // this and the next are for the Traffic that made it
-  std::size_t slice = 0;
-};
 
 // What the links of a mesh carry. Implemented by the session; called only from within Link::pump().
 class Traffic {
  public:
   virtual ~Traffic() = default;
   virtual bool next(int peer, OutFrame& frame) = 0;  // false: nothing to send now
+  // Its pieces are needed no more: it has come, or has left and its memory was lent.
   virtual void sent(int peer, const OutFrame& frame) = 0;
   // Where the payload of a data frame goes; exactly header.length bytes, valid until arrived().
   virtual Result<ByteSpan> place(int peer, const Header& header) = 0;
@@ -64,6 +60,8 @@ struct LinkStats {
   std::uint64_t run_bytes_received = 0;
   std::int64_t run_ns_received = 0;
   int streams = 0;
+  std::uint64_t streams_broken = 0;  // since joining
+  std::uint64_t frames_again = 0;    // sent once more for that
   // Of the data streams: the least min_rtt, the longest busy, the largest segment, sums of the
   // rest; rtt is the control stream's, and retransmits and segments are with it.
   PathInfo path;
@@ -82,23 +80,33 @@ class Link {
 
   void control(Kind kind, std::uint64_t operation, ByteView payload);
   static constexpr int max_streams = 32;
-  // One more data stream, whose handshake is over: we dialled it, or took it at our port.
-  void add(std::unique_ptr<Stream> stream, bool dialled);
+  // One more data stream, whose handshake is over: we dialled it, or took it at our port. False:
+  // there is no room for it, or its number is known; it is closed.
+  bool add(std::unique_ptr<Stream> stream, std::uint16_t number, bool dialled);
   // Takes data streams away, the youngest first, until `count` are left. REQUIRES: count > 0.
   void keep(int count);
-  int streams() const;  // of data, without those that are on their way out
+  int streams() const;                      // of data, without those that are on their way out
+  int missing() const { return missing_; }  // that broke, and no others have come
+  // Why streams broke, since this was asked last.
+  std::vector<std::string> take_breaks() { return std::exchange(breaks_, {}); }
 
   // After pump() failed: the link carries nothing any more but the control frames that wait or are
   // said now, and then pump() fails for good.
   void give_up(std::int64_t now_ns);
   void set_watermark(std::uint64_t watermark) { options_.stamp.watermark = watermark; }
   // Of what is said from now on. Which generations may come is the Traffic's to say.
-  void set_generation(std::uint32_t generation) { options_.stamp.generation = generation; }
+  void set_generation(std::uint32_t generation);
 
-  // No frame refers to `operation`'s memory any more: what is on its way out is copied.
+  // No frame refers to `operation`'s memory any more: what is on its way out, or may have to be
+  // sent again, is copied.
   void detach(std::uint64_t operation);
-  // Of no data frame that is half written or half read does the link need anybody's memory any
-  // more; what comes of the latter comes to lie elsewhere, and nobody is to look at it.
+  // The same of memory that was lent, and of nothing else.
+  void copy_lent(std::uint64_t operation);
+  // Nor does one that may have to be sent again, for the peer is done with the operation.
+  void forget(std::uint64_t operation);
+  // Data frames that are half written or half read, or are owed, are of use to nobody, and the link
+  // needs nobody's memory for them any more; what comes of those comes to lie elsewhere, and nobody
+  // is to look at it.
   void let_go();
   // From here on only control frames leave; a data frame that is half written stays so.
   void stop_data() { data_stopped_ = true; }
@@ -108,48 +116,49 @@ class Link {
   bool ended() const;  // the peer said goodbye and all its streams have ended
   bool leaving() const { return peer_leaves_; }
   bool carries(std::uint64_t operation) const;  // a frame of it is half written
-  bool idle() const;                            // nothing is waiting to be written
+  bool idle() const;  // nothing is waiting to be written, and all data is known to have come
 
   LinkStats stats() const;
   const std::string& name() const { return options_.name; }
 
  private:
-  struct DataStream {
-    std::unique_ptr<Stream> stream;
-    // Out: the frame, its header, and how much of both has left.
-    std::optional<OutFrame> out;
-    HeaderBytes out_header{};
-    std::size_t written = 0;
-    std::vector<std::byte> detached;
-    std::vector<std::byte> unwanted;  // where a payload that was let go comes to lie
-    // In: a header, then its payload.
-    HeaderBytes in_header{};
-    std::size_t got = 0;
-    std::optional<Header> header;
-    ByteSpan payload;
-    bool ended = false;
-    // Of a stream that comes or goes.
-    bool greets = false;    // our first word is not said
-    bool unproven = false;  // the peer's first word has not come
-    bool leaves = false;    // no further frames
-    bool last_said = false, last_heard = false;
-
-    bool gone() const { return ended && (unproven || (last_said && last_heard)); }
-    bool broken() const { return ended && !gone() && !last_heard; }
-  };
-
   Status move(std::int64_t now_ns, Traffic& traffic);
   Status read_control(Traffic& traffic);
+  // Data (link_data.cpp).
   Status read_data(DataStream& data, Traffic& traffic);
   Status take(DataStream& data, std::size_t bytes, Traffic& traffic);
-  Status hear_of_stream(DataStream& data, const Header& header);
+  Status take_payload(DataStream& data, Traffic& traffic);
+  Status take_header(DataStream& data, Traffic& traffic);
   Status end_of_data(DataStream& data, const Status& why);
   bool next_frame(DataStream& data, Traffic& traffic);
-  void forget_gone();
-  void share_unsent();
   Status write_data(DataStream& data, Traffic& traffic);
+  void frame_left(DataStream& data, Traffic& traffic);
+
+  // Streams that come and go (link_streams.cpp).
+  Status hear_of_stream(DataStream& data, const Header& header);
+  void forget_gone();
+  void keep_books_of(const DataStream& data);
+  void share_unsent();
+
+  // Streams that break (link_breaks.cpp).
+  Status mind_breaks(std::int64_t now_ns);
+  void break_off(DataStream& data);
+  Status hear_break(ByteView payload, Traffic& traffic);
+  Status settle(Broken broken, std::uint64_t count, Traffic& traffic);
+  Status hear_receipt(ByteView payload, Traffic& traffic);
+  Status acknowledge(std::deque<Owed>& owed, std::uint64_t& known, std::size_t cut,
+                     std::uint64_t count, Traffic& traffic);
+  void acknowledge_in_time(std::int64_t now_ns);
+  void say_receipts();
+  std::int64_t breaks_due_ns() const;
+  std::int64_t grace_ns() const;
+  void remove_broken();
+  void see_it_leave(Traffic& traffic);
+  DataStream* find(std::uint16_t number);
+  template <class Call>
+  void each_that_left(Call call);
+
   Status check_stamp(const Header& header) const;
-  static void detach(DataStream& data);
   void time_data(std::uint64_t bytes, std::int64_t now_ns);
   Status keep_alive(std::int64_t now_ns);
   Status dead(const Status& why) const;
@@ -157,8 +166,16 @@ class Link {
   LinkOptions options_;
   Channel control_;
   std::vector<DataStream> data_;
-  bool more_ = false;   // a budget was used up; there is more to move
-  bool heard_ = false;  // since the last keep_alive
+  std::vector<Broken> broken_;
+  std::deque<Owed> again_;  // to be sent once more, by any stream
+  std::vector<Unfinished> unfinished_;
+  std::vector<std::string> breaks_;
+  int missing_ = 0;
+  std::uint64_t unsaid_bytes_ = 0;           // that came since the last receipts
+  std::int64_t receipts_due_ns_ = never_ns;  // for what came
+  std::int64_t without_data_ns_ = never_ns;  // since when no stream carries data
+  bool more_ = false;                        // a budget was used up; there is more to move
+  bool heard_ = false;                       // since the last keep_alive
   bool spoke_ = false;
   bool peer_leaves_ = false;
   bool control_ended_ = false;   // nothing more will be read
@@ -166,10 +183,9 @@ class Link {
   bool data_stopped_ = false;
   bool said_goodbye_ = false;
   bool shut_ = false;
-  Status lost_;                              // not ok: why, to be said later
-  std::int64_t verdict_ns_ = 0;              // when
-  std::int64_t given_up_by_ns_ = never_ns;   // when its last words are cut off
-  std::int64_t broken_since_ns_ = never_ns;  // a data stream ended, and control has not said why
+  Status lost_;                             // not ok: why, to be said later
+  std::int64_t verdict_ns_ = 0;             // when
+  std::int64_t given_up_by_ns_ = never_ns;  // when its last words are cut off
   std::int64_t silence_ends_ns_ = 0;
   std::int64_t next_heartbeat_ns_ = 0;
   std::int64_t last_data_ns_ = 0;  // when data came last

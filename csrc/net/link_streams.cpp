@@ -14,19 +14,33 @@ constexpr int unsent_bytes = 1 << 20;
 
 }  // namespace
 
-void Link::add(std::unique_ptr<Stream> stream, bool dialled) {
+DataStream* Link::find(std::uint16_t number) {
+  const auto found = std::ranges::find(data_, number, &DataStream::number);
+  return found == data_.end() ? nullptr : &*found;
+}
+
+bool Link::add(std::unique_ptr<Stream> stream, std::uint16_t number, bool dialled) {
+  const bool known = number == 0 || find(number) != nullptr ||
+                     std::ranges::find(broken_, number, &Broken::number) != broken_.end();
+  const bool over = said_goodbye_ || peer_leaves_ || given_up_by_ns_ != never_ns || !lost_.ok();
+  if (known || over || streams() >= max_streams) return false;
   DataStream data;
   data.stream = std::move(stream);
+  data.number = number;
   data.greets = dialled;
   data.unproven = !dialled;
+  data.replaces = missing_ > 0;
+  if (data.replaces) --missing_;
   data_.push_back(std::move(data));
   share_unsent();
+  return true;
 }
 
 void Link::keep(int count) {
   int more = streams() - count;
   for (auto data = data_.rbegin(); more > 0 && data != data_.rend(); ++data)
     if (!std::exchange(data->leaves, true)) --more;
+  missing_ = 0;
   share_unsent();
 }
 
@@ -46,21 +60,26 @@ Status Link::hear_of_stream(DataStream& data, const Header& header) {
   if (header.kind == Kind::heartbeat && std::exchange(data.unproven, false)) return {};
   if (header.kind != Kind::goodbye) return wire_error("it sent a control frame on a data stream");
   data.last_heard = true;
-  data.leaves = true;
+  if (!std::exchange(data.leaves, true)) missing_ = 0;  // the other end wants fewer
   share_unsent();
-  return streams() > 0 ? Status{} : wire_error("it took the last data stream away");
+  return {};
 }
 
 // What streams have carried stays in the books when they are gone.
+void Link::keep_books_of(const DataStream& data) {
+  const PathInfo path = data.stream->path();
+  gone_.retransmits += path.retransmits;
+  gone_.segments += path.segments;
+  gone_.bytes_acked += path.bytes_acked;
+  gone_.bytes_delivered += path.bytes_delivered;
+  gone_.busy_ns = std::max(gone_.busy_ns, path.busy_ns);
+}
+
 void Link::forget_gone() {
   std::erase_if(data_, [this](const DataStream& data) {
     if (!data.gone()) return false;
-    const PathInfo path = data.stream->path();
-    gone_.retransmits += path.retransmits;
-    gone_.segments += path.segments;
-    gone_.bytes_acked += path.bytes_acked;
-    gone_.bytes_delivered += path.bytes_delivered;
-    gone_.busy_ns = std::max(gone_.busy_ns, path.busy_ns);
+    if (data.unproven && data.replaces) ++missing_;
+    keep_books_of(data);
     return true;
   });
 }

@@ -108,6 +108,10 @@ class SimNet final : public Clock {
   bool clog(int site, int peer, std::int64_t for_ns);  // bytes from `site` stand still
   bool truncate(int site, int peer);                   // breaks, in the middle of bytes from `site`
   bool corrupt(int site, int peer, Damage damage);     // one byte from `site` arrives changed
+  // Of one of their data streams: it breaks at once, at any byte; or nothing passes it any more,
+  // and an end that writes gives it up after `patience_ns`.
+  bool reset_data(int site, int peer);
+  bool silence_data(int site, int peer, std::int64_t patience_ns);
   // Sees and may change every segment that `site` sends.
   void tamper(int site, Tamper tamper);
   // Plans the faults and says them, one sentence each.

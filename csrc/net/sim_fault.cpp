@@ -29,6 +29,13 @@ std::optional<Way> choose(sim::World& world, int site, int peer) {
   return ways[world.random.below(ways.size())];
 }
 
+std::optional<Way> choose_data(sim::World& world, int site, int peer) {
+  std::vector<Way> ways = world.ways(site, peer);
+  std::erase_if(ways, [](const Way& way) { return !way.carries_data(); });
+  if (ways.empty()) return std::nullopt;
+  return ways[world.random.below(ways.size())];
+}
+
 }  // namespace
 
 void SimNet::kill(int site) {
@@ -129,6 +136,24 @@ bool SimNet::corrupt(int site, int peer, Damage damage) {
   const auto way = choose(*world_, site, peer);
   if (way) way->pipe().damage_next = damage;
   return way.has_value();
+}
+
+bool SimNet::reset_data(int site, int peer) {
+  const auto way = choose_data(*world_, site, peer);
+  if (!way) return false;
+  world_->note("reset data", way->connection->id, 0);
+  world_->break_off(*way);
+  world_->break_off(way->back());
+  return true;
+}
+
+bool SimNet::silence_data(int site, int peer, std::int64_t patience_ns) {
+  const auto way = choose_data(*world_, site, peer);
+  if (!way) return false;
+  world_->note("silence data", way->connection->id, 0);
+  world_->silence(*way, patience_ns);
+  world_->silence(way->back(), patience_ns);
+  return true;
 }
 
 void SimNet::tamper(int site, Tamper tamper) {

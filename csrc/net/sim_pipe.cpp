@@ -15,6 +15,7 @@ constexpr std::size_t tiny_segment_bytes = 200;  // of these, several make one f
 constexpr std::int64_t torn_gap_ns = 10'000;     // between two segments, at most
 constexpr int most_losses = 6;                   // of one segment
 constexpr std::int64_t reminder_ns = 1000;
+constexpr std::size_t first_bytes = 256;  // an offer or a relay, and a hello
 
 std::uint64_t name(const Way& way) {
   return std::uint64_t{way.connection->id} * 2 + static_cast<std::uint64_t>(way.side);
@@ -57,15 +58,64 @@ std::size_t World::write(const Way& way, std::span<const ByteView> pieces) {
   if (moved < asked) way.writer().writable = false;
   if (cut_short) remind(way.connection, way.side, &Endpoint::writable);
   pipe.window_used += moved;
+  if (pipe.dead && moved > 0) lose_patience(way);
   if (pipe.dead) return moved;
   std::size_t left = moved;
   for (const ByteView piece : pieces) {
     const ByteView part = piece.first(std::min(left, piece.size()));
     pipe.unsent.insert(pipe.unsent.end(), part.begin(), part.end());
+    const std::size_t room = first_bytes - std::min(first_bytes, pipe.first.size());
+    pipe.first.insert(pipe.first.end(), part.begin(),
+                      part.begin() + static_cast<std::ptrdiff_t>(std::min(room, part.size())));
     left -= part.size();
   }
   if (moved > 0) take_turn(way);
   return moved;
+}
+
+bool Way::carries_data() const {
+  constexpr std::size_t hello_stream_at = header_bytes + 2;
+  for (const Pipe& pipe : connection->pipes) {
+    ByteView rest = pipe.first;
+    while (rest.size() >= header_bytes) {
+      HeaderBytes bytes;
+      std::copy_n(rest.begin(), header_bytes, bytes.begin());
+      const auto header = parse_header(bytes);
+      if (!header.ok() || rest.size() < header_bytes + header->length) break;
+      if (header->kind == Kind::hello && header->length > 4)
+        return load<std::uint16_t>(rest.data() + hello_stream_at) != 0;
+      rest = rest.subspan(header_bytes + header->length);
+    }
+  }
+  return false;
+}
+
+// Of a path that has forgotten the stream: neither end is told.
+void World::silence(const Way& way, std::int64_t patience_ns) {
+  Pipe& pipe = way.pipe();
+  if (pipe.sent == Ending::reset) return;
+  const bool waits = !pipe.flying.empty() || pipe.waiting() > 0;
+  pipe.flying.clear();
+  drop_unsent(pipe);
+  pipe.dead = pipe.silent = true;
+  pipe.patience_ns = patience_ns;
+  plan_flight(way);
+  if (waits) lose_patience(way);
+}
+
+// As TCP does with bytes that nobody acknowledges.
+void World::lose_patience(const Way& way) {
+  const std::int64_t patience_ns = std::exchange(way.pipe().patience_ns, never_ns);
+  if (patience_ns == never_ns) return;
+  schedule(now_ns_ + patience_ns, [this, way] {
+    Endpoint& end = way.writer();
+    note("timeout", name(way), 0);
+    const Status why = peer_lost("the connection to " + way.reader().address + " timed out");
+    if (end.ended.ok()) end.ended = why;
+    if (end.broken.ok()) end.broken = why;
+    end.readable = end.writable = true;
+    wake(end.host);
+  });
 }
 
 void World::take_turn(const Way& way) {
@@ -168,6 +218,7 @@ void World::damage(const Way& way, std::vector<std::byte>& bytes) {
 
 void World::end_with(const Way& way, Ending ending) {
   Pipe& pipe = way.pipe();
+  if (pipe.silent) return;
   if (pipe.closing != Ending::reset) pipe.closing = ending;
   if (pipe.waiting() > 0 || !way.writer().connected) return;
   if (pipe.sent == Ending::reset || pipe.sent == pipe.closing) return;

@@ -35,10 +35,13 @@ struct Pipe {
   std::vector<std::byte> unsent;
   std::size_t unsent_from = 0;
   std::size_t window_used = 0;
-  bool queued = false;            // has a turn at the uplink
-  Ending closing = Ending::none;  // to be sent after `unsent`
-  Ending sent = Ending::none;     // has left
-  bool dead = false;              // takes bytes to nowhere
+  bool queued = false;                  // has a turn at the uplink
+  Ending closing = Ending::none;        // to be sent after `unsent`
+  Ending sent = Ending::none;           // has left
+  bool dead = false;                    // takes bytes to nowhere
+  bool silent = false;                  // not even its end arrives
+  std::int64_t patience_ns = never_ns;  // of its writer, from the first byte that goes to nowhere
+  std::vector<std::byte> first;         // bytes that were written: what the stream is for
   bool truncate_next = false;
   std::optional<Damage> damage_next;
   std::deque<Segment> flying;
@@ -78,6 +81,7 @@ struct Way {
   ConnectionPtr connection;
   int side = 0;
   Pipe& pipe() const { return connection->pipes[static_cast<std::size_t>(side)]; }
+  bool carries_data() const;  // by the hello that passed it, either way
   Endpoint& writer() const { return connection->ends[static_cast<std::size_t>(side)]; }
   Endpoint& reader() const { return connection->ends[static_cast<std::size_t>(1 - side)]; }
   Way back() const { return {connection, 1 - side}; }
@@ -146,6 +150,7 @@ class World : public std::enable_shared_from_this<World> {
   void end_with(const Way& way, Ending ending);                        // after all that was written
   void let_go(const Way& way);     // the way's writing end is closed
   void break_off(const Way& way);  // loses a tail drawn by the seed, and resets
+  void silence(const Way& way, std::int64_t patience_ns);
   void plan_flight(const Way& way);
 
   Host& host(int site) { return hosts_[static_cast<std::size_t>(site)]; }
@@ -164,6 +169,7 @@ class World : public std::enable_shared_from_this<World> {
   void dial(const ConnectionPtr& connection);
   void answer(const ConnectionPtr& connection);
   void stand(const ConnectionPtr& connection);
+  void lose_patience(const Way& way);
   void take_turn(const Way& way);
   void serve(int site);
   std::int64_t launch(const Way& way);

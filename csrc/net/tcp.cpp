@@ -19,6 +19,7 @@ namespace isthmus {
 namespace {
 
 constexpr std::size_t max_pieces = 8;
+constexpr int keepalive_seconds = 15;
 // The kernel doubles what is asked.
 constexpr int send_buffer_bytes = 4 << 20;
 // Within a machine no delay has to be filled, and what is on its way should still lie in a cache
@@ -91,6 +92,10 @@ void tune(int fd, const TcpOptions& options, int send_buffer, bool local) {
   if (send_buffer > 0) set_option(fd, SOL_SOCKET, SO_SNDBUF, send_buffer);
   set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT,
              static_cast<int>(options.user_timeout_ns / millisecond_ns));
+  // A NAT that hears nothing forgets a connection, and a dead one is found before it is needed.
+  set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+  set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, keepalive_seconds);
+  set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, keepalive_seconds);
   if (!local && !options.congestion.empty())  // a kernel without it keeps its default
     setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, options.congestion.data(),
                static_cast<socklen_t>(options.congestion.size()));

@@ -95,6 +95,11 @@ void Engine::step_meshing(std::int64_t now_ns) {
 
 void Engine::begin_running(std::int64_t now_ns) {
   links_ = mesh_.take_links(join_deadline_ns_);
+  wanted_streams_.resize(links_.size());
+  next_dials_ns_.resize(links_.size());
+  offers_left_.resize(links_.size());
+  for (std::size_t peer = 0; peer < links_.size(); ++peer)
+    if (links_[peer] != nullptr) wanted_streams_[peer] = links_[peer]->streams();
   last_sender_ = static_cast<std::size_t>(rank_);
   phase_ = Phase::running;
   submit(joined_, Request{.layout = policy_hash(), .payload = to_payload(mesh_.ways())}, now_ns);
@@ -118,28 +123,11 @@ void Engine::step_running(std::int64_t now_ns) {
   (void)mesh_.step(now_ns);  // strangers, what is carried for others, and streams that are added
   seat_added();
   move_on(now_ns);
+  replace_streams(now_ns);
   see_off_leavers();
   check_timeout(now_ns);
   tell_streams();
   tell_coordinator();
-}
-
-// The peer's end of one that finds no place here sees it end, and its link with it.
-void Engine::seat_added() {
-  for (Mesh::Added& added : mesh_.take_added()) {
-    auto& link = links_[static_cast<std::size_t>(added.peer)];
-    if (failed_.ok() && link != nullptr && !link->leaving() && link->streams() < Link::max_streams)
-      link->add(std::move(added.stream), added.dialled);
-  }
-}
-
-void Engine::set_streams(int peer, int count, std::int64_t now_ns) {
-  if (phase_ != Phase::running || !failed_.ok() || peer == rank_ || !mesh_.dials(peer)) return;
-  const auto& link = links_.at(static_cast<std::size_t>(peer));
-  if (link == nullptr || link->leaving()) return;
-  link->keep(count);
-  mesh_.add_streams(peer, count - link->streams(), now_ns);
-  progress_ = true;
 }
 
 void Engine::move_on(std::int64_t now_ns) {
@@ -237,7 +225,11 @@ void Engine::complete_operations() {
     if (static_cast<int>(peer) != rank_) everywhere = std::min(everywhere, watermarks_[peer]);
   if (!failed_.ok()) return;  // links may still point into their memory
   std::erase_if(operations_, [&](const auto& entry) {
-    return entry.first < everywhere && entry.second->finished() && !entry.second->failed();
+    const auto& [number, operation] = entry;
+    if (number >= everywhere || !operation->finished() || operation->failed()) return false;
+    for (auto& link : links_)
+      if (link != nullptr) link->forget(number);
+    return true;
   });
 }
 
@@ -254,6 +246,9 @@ void Engine::tell_watermark() {
 }
 
 void Engine::complete(Operation& operation) {
+  // What has left of the caller's memory may have to be sent again.
+  for (auto& link : links_)
+    if (link != nullptr && operation.elements_to_reduce() > 0) link->copy_lent(operation.number());
   operation.complete();
   ++operations_done_;
   progress_ = true;
@@ -284,7 +279,7 @@ std::int64_t Engine::deadline_ns() const {
     return failed_.ok() ? std::min(mesh_.deadline_ns(), join_deadline_ns_) : never_ns;
   if (phase_ == Phase::closed) return never_ns;
   if (progress_) return 0;
-  std::int64_t deadline = std::min(close_deadline_ns_, mesh_.deadline_ns());
+  std::int64_t deadline = std::min({close_deadline_ns_, mesh_.deadline_ns(), dials_due_ns_});
   for (const auto& link : links_)
     if (link != nullptr) deadline = std::min(deadline, link->deadline_ns());
   if (failed_.ok() && operations_.contains(first_open_))
@@ -341,9 +336,10 @@ void Engine::close(std::int64_t now_ns) {
 }
 
 void Engine::step_closing(std::int64_t now_ns) {
-  mesh_.close();
-  (void)mesh_.step(now_ns);
+  (void)mesh_.step(now_ns);  // a stream that breaks now is still replaced
+  seat_added();
   move_on(now_ns);
+  replace_streams(now_ns);
   put_off_closing(now_ns);
   // Who is not needed says goodbye, and after half of the time whoever is.
   if (needed_by_nobody() || now_ns >= close_deadline_ns_ - close_within_ns / 2) departed_ = true;
@@ -363,6 +359,7 @@ void Engine::step_closing(std::int64_t now_ns) {
   if (!ended && now_ns < close_deadline_ns_) return;
   last_stats_ = stats();
   phase_ = Phase::closed;
+  mesh_.close();
   links_.clear();
   operations_.clear();
 }

@@ -131,6 +131,7 @@ class Engine final : public Actor, private Traffic {
   void step_closing(std::int64_t now_ns);
   void put_off_closing(std::int64_t now_ns);
   void seat_added();
+  void replace_streams(std::int64_t now_ns);
   void move_on(std::int64_t now_ns);
   void collect(std::int64_t now_ns);
   void pump_links(std::int64_t now_ns);
@@ -190,9 +191,13 @@ class Engine final : public Actor, private Traffic {
   Status last_loss_;
   std::optional<Standing> standing_;  // none: the coordinator is not told
   std::uint32_t failed_epoch_ = 0;
-  std::vector<std::string> noticed_;      // by rank: how this site has lost it
-  SiteSet told_roster_;                   // what the operator knows
-  std::vector<int> told_streams_;         // by rank
+  std::vector<std::string> noticed_;         // by rank: how this site has lost it
+  SiteSet told_roster_;                      // what the operator knows
+  std::vector<int> told_streams_;            // by rank
+  std::vector<int> wanted_streams_;          // by rank: of the links that this site dials
+  std::vector<std::int64_t> next_dials_ns_;  // by rank: not before, for streams that broke
+  std::vector<int> offers_left_;  // by rank: to those that dial, who may want fewer streams
+  std::int64_t dials_due_ns_ = never_ns;
   std::optional<bool> told_coordinator_;  // that it is there
   bool stopped_ = false;                  // operations wait for the next roster
   bool departed_ = false;                 // this site takes no part in further rosters

@@ -22,6 +22,7 @@ struct Event {
     ended,        // the session, for the reason `why`
     streams,      // of the link to peer: how many there were, and are
     coordinator,  // answers (`now` is 1) or is lost (0); `why` is a sentence's beginning
+    stream_lost,  // one of them broke, for the reason `why`; how many are left
   };
   Kind kind = Kind::ended;
   int peer = -1;  // a rank; -1: nobody's

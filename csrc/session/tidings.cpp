@@ -2,6 +2,11 @@
 #include "session/engine.hpp"
 
 namespace isthmus {
+namespace {
+
+constexpr int most_offers = 10;  // after the last stream that broke
+
+}  // namespace
 
 void Engine::tell(Event event) {
   event.generation = generation_;
@@ -25,7 +30,16 @@ void Engine::tell_streams() {
   for (std::size_t peer = 0; peer < links_.size(); ++peer) {
     const Link* link = links_[peer].get();
     if (link == nullptr || link->leaving()) continue;
-    const int before = std::exchange(told_streams_[peer], link->streams());
+    for (std::string& why : links_[peer]->take_breaks()) {
+      offers_left_[peer] = most_offers;
+      tell({.kind = Event::Kind::stream_lost,
+            .peer = static_cast<int>(peer),
+            .why = std::move(why),
+            .now = link->streams()});
+    }
+    // Those that broke are still to be had.
+    const int now = link->streams() + link->missing();
+    const int before = std::exchange(told_streams_[peer], now);
     if (before == told_streams_[peer] || before == 0) continue;
     tell({.kind = Event::Kind::streams,
           .peer = static_cast<int>(peer),

@@ -146,6 +146,7 @@ bool Engine::next(int peer, OutFrame& frame) {
     frame.header.length = 0;
     frame.count = slice->pieces;
     frame.pieces = slice->bytes;
+    frame.lent = slice->of_input;
     frame.send = slice->send;
     frame.slice = slice->slice;
     for (int i = 0; i < slice->pieces; ++i)

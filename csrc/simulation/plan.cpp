@@ -193,6 +193,29 @@ std::vector<StreamsPlan> draw_streams(const WorldPlan& plan) {
   return changes;
 }
 
+// In a third of the worlds. Numbers of their own, so that a seed's world is else what it would be.
+void draw_stream_faults(std::uint64_t seed, WorldPlan& plan) {
+  Random random(mix(seed ^ 0x5742ea));
+  if (!random.one_in(3)) return;
+  const auto world = static_cast<std::uint64_t>(plan.world());
+  const int count = random.between(1, 4);
+  for (int i = 0; i < count; ++i) {
+    TroublePlan trouble;
+    // It stops an operation for a heartbeat timeout, and closing waits no longer than for that.
+    trouble.kind = i == 0 && random.one_in(3) ? Trouble::silence : Trouble::reset;
+    if (trouble.kind == Trouble::silence)
+      for (SitePlan& one : plan.sites)
+        one.close_after_ns = std::max(one.close_after_ns, 3 * plan.heartbeat_timeout_ns);
+    const std::uint64_t site = random.below(world);
+    trouble.site = static_cast<int>(site);
+    trouble.peer = static_cast<int>((site + 1 + random.below(world - 1)) % world);
+    const OperationPlan& operation = plan.operations[random.below(plan.operations.size())];
+    trouble.at_ns = plan.begin_ns() + operation.submit_ns[site] +
+                    random.between<std::int64_t>(0, 300 * millisecond_ns);
+    plan.troubles.push_back(trouble);
+  }
+}
+
 }  // namespace
 
 std::int64_t WorldPlan::begin_ns() const {
@@ -214,6 +237,8 @@ std::vector<int> WorldPlan::ranks() const {
 bool survivable(const TroublePlan& trouble, const WorldPlan& plan) {
   switch (trouble.kind) {
     case Trouble::slow:
+    case Trouble::reset:
+    case Trouble::silence:
       return true;
     case Trouble::freeze:
     case Trouble::cut:
@@ -290,6 +315,7 @@ WorldPlan draw_losses(std::uint64_t seed) {
   if (random.one_in(3)) plan.favourite = random.between(0, plan.world() - 1);
   const int losses = random.between(1, random.one_in(3) ? 3 : 2);
   for (int i = 0; i < losses; ++i) plan.troubles.push_back(draw_loss(random, plan));
+  draw_stream_faults(seed, plan);
   return plan;
 }
 
@@ -335,6 +361,7 @@ WorldPlan draw_world(std::uint64_t seed, bool faults) {
         static_cast<int>(random.below(static_cast<std::uint64_t>(world)));
   const int troubles = random.one_in(4) ? 2 : 1;
   for (int i = 0; i < troubles; ++i) plan.troubles.push_back(draw_trouble(random, plan));
+  draw_stream_faults(seed, plan);
   return plan;
 }
 

@@ -27,6 +27,8 @@ enum class Trouble {
   leave,     // the site closes its session while operations are in flight
   absent,    // the site never comes
   coordinator_killed,
+  reset,    // one data stream between site and peer, at any byte: nobody is to notice
+  silence,  // nothing passes by one data stream any more, and neither end is told
 };
 
 enum class Lie { offset, length, transfer, operation, source, garbage, twice };

@@ -50,6 +50,10 @@ std::string say(const TroublePlan& t, const WorldPlan& plan) {
       return site + " never comes";
     case Trouble::coordinator_killed:
       return at + "the coordinator is killed";
+    case Trouble::reset:
+      return at + "one data stream between " + site + " and " + peer + " is reset";
+    case Trouble::silence:
+      return at + "one data stream between " + site + " and " + peer + " falls silent";
   }
   return {};
 }

@@ -202,8 +202,11 @@ std::int64_t Site::go_on(std::int64_t close_after_ns) {
   if (all_done && close_ns_ == never_ns) close_ns_ = now_ns_ + close_after_ns;
   if (now_ns_ >= std::min(close_ns_, leave_ns_)) {
     closing_ = true;
-    for (const auto& [peer, link] : engine_->stats().links)
+    for (const auto& [peer, link] : engine_->stats().links) {
       report_.streams.emplace_back(peer, link.streams);
+      report_.streams_lost += link.streams_broken;
+      report_.frames_again += link.frames_again;
+    }
     engine_->close(now_ns_);
     return now_ns_;
   }
@@ -288,14 +291,11 @@ class Run {
       case Trouble::slow:
         return net_.slow(t.site, t.factor, t.for_ns);
       case Trouble::clog:
-        (void)net_.clog(t.site, t.peer, t.for_ns);
-        return;
       case Trouble::truncate:
-        (void)net_.truncate(t.site, t.peer);
-        return;
       case Trouble::corrupt:
-        (void)net_.corrupt(t.site, t.peer, Damage::header);
-        return;
+      case Trouble::reset:
+      case Trouble::silence:
+        return strike_stream(net_, t, report_, plan_.heartbeat_timeout_ns);
       case Trouble::lie:
       case Trouble::leave:
       case Trouble::absent:

@@ -38,7 +38,13 @@ class Event:
 def of_native(fact: Mapping[str, Any], sites: Sequence[str]) -> Event:
     """sites: by rank."""
     site = sites[fact["peer"]] if fact["peer"] >= 0 else ""
-    makers = {"lost": _lost, "ended": _ended, "streams": _streams, "coordinator": _coordinator}
+    makers = {
+        "lost": _lost,
+        "ended": _ended,
+        "streams": _streams,
+        "coordinator": _coordinator,
+        "stream lost": _stream_lost,
+    }
     return makers[fact["kind"]](fact, site)
 
 
@@ -79,6 +85,17 @@ def _coordinator(fact: Mapping[str, Any], _: str) -> Event:
         kind="coordinator_lost",
         text=f"{fact['why']}; this run goes on, but nobody can come in until it is back",
         level=logging.WARNING,
+    )
+
+
+def _stream_lost(fact: Mapping[str, Any], site: str) -> Event:
+    left = fact["now"]
+    return Event(
+        kind="stream_lost",
+        text=f'a data stream to site "{site}" was lost ({fact["why"]}) and is replaced; what it '
+        f"had not delivered goes by {_count(left, 'other stream') if left else 'the new one'}",
+        level=logging.WARNING,
+        fields={"site": site, "streams": left},
     )
 
 

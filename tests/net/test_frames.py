@@ -16,7 +16,7 @@ from isthmus._core import (
 from isthmus.errors import IsthmusError, Refused, WireError
 from site_programs import ADDRESS, NEVER, SECOND, Sender, said
 
-KINDS = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 16, 17, 18, 19, 20, 21, 22]
+KINDS = [*range(1, 13), 16, 17, 18, 19, 20, 21, 22]
 LIMIT = 1 << 20
 WIDTHS = {
     "source": 16,
