@@ -30,7 +30,7 @@ Membership::Membership(int rank, int world, Policy policy)
       policy_(policy),
       said_(static_cast<std::size_t>(world),
             Census{.roster = everybody_, .out = {}, .lost = {}, .lawful = everybody_}),
-      agreed_(everybody_) {}
+      agreed_{everybody_} {}
 
 void Membership::lose(int peer) {
   mine().lost = mine().lost | SiteSet::of(peer);
@@ -112,8 +112,11 @@ bool Membership::decide(std::int64_t now_ns) {
     known_broken_ = broken_pairs();
     if (known_broken_ == 0) deadline_ns_ = never_ns;
   }
-  // Whoever hears it may go on with these, though this site may never hear that they do.
-  if (changing() && !mine().out.has(rank_) && enough(candidates(), agreed_)) agreed_ = candidates();
+  // Whoever else hears it may go on with these, though this site may never hear that they do.
+  const SiteSet left = candidates();
+  if (changing() && left.has(rank_) && left.size() > 1 && left != agreed_.back() &&
+      enough(left, agreed_.back()))
+    agreed_.push_back(left);
   const bool more = decided_ != mine().out;
   decided_ = mine().out;
   return more;
@@ -133,7 +136,8 @@ Membership::Verdict Membership::settle() {
   if (!lawful && !policy_.waits) return Verdict::too_few;
   mine().roster = next;
   mine().lawful = lawful ? next : last;
-  if (mine().lawful.within(agreed_)) agreed_ = mine().lawful;
+  std::erase_if(agreed_, [&](SiteSet one) { return one.within(next); });
+  if (agreed_.empty() || mine().lawful.within(agreed_.back())) agreed_ = {mine().lawful};
   return Verdict::installed;
 }
 

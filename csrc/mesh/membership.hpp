@@ -80,7 +80,7 @@ class Membership {
   SiteSet roster() const { return census(rank_).roster; }
   // The last roster that was enough to go on; of a site that is stuck, the last one that may have
   // been, elsewhere, by what this site has said.
-  SiteSet lawful() const { return stuck() ? agreed_ : census(rank_).lawful; }
+  SiteSet lawful() const { return stuck() ? agreed_.back() : census(rank_).lawful; }
   // The roster is what is left of the lawful one, which is too little to go on.
   bool stuck() const { return roster() != census(rank_).lawful; }
   SiteSet candidates() const { return roster() - census(rank_).out; }
@@ -105,7 +105,9 @@ class Membership {
   const Policy policy_;
   std::vector<Census> said_;  // by rank
   SiteSet decided_;           // who was out when decide() was asked last
-  SiteSet agreed_;            // the smallest roster that this site has said to be enough
+  // Rosters that others may have installed as enough by what this site has said: ever smaller ones.
+  // Those that lie within one that is stuck nobody has.
+  std::vector<SiteSet> agreed_;
   int known_broken_ = 0;
   std::int64_t deadline_ns_ = never_ns;
 };

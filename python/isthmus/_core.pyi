@@ -214,7 +214,8 @@ def epoch_answer(
 
 def plan_hand_over(answers: Sequence[bytes], *, favourite: int = -1) -> tuple[int, list[int]]:
     """By rank, b"" of who is lost: the donor, -1 if nobody has a state, -2 if too few are here of
-    those who could go on from the best one; and who takes its."""
+    those who could go on from the best one; and who takes its. favourite: a rank, -1 if there is
+    none, -2 if it is not called to this epoch."""
 
 class Coordinator:
     """The roster's keeper, in a thread of its own. Never sees data."""

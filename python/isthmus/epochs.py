@@ -92,8 +92,7 @@ class Epochs:
                 if self._next is not None:  # it would be in the way of the next call
                     self._give_up_next()
                 left = end - time.monotonic()
-                # A session that has failed is called no more.
-                if left <= 0 or self._closed or not self._current.stuck:
+                if left <= 0 or self._closed:
                     return False
                 self._changed.wait(min(left, _LOOK_AGAIN))
             return True

@@ -179,6 +179,22 @@ def test_sites_that_are_stuck_are_called_when_most_of_them_are_there(
     assert in_one_epoch(outcomes, stuck) == together
 
 
+def test_a_stuck_site_and_newcomers_are_not_called_while_two_others_may_be_going_on() -> None:
+    """By what the newcomers' predecessors had agreed to; the two are not heard of, as by a
+    coordinator that has just started."""
+    plans = [
+        site("amber", sites=5, stuck=5.0),
+        site("birch", sites=5, die=5.0, notice=1e6),
+        site("cedar", sites=5, die=5.0, notice=1e6),
+        site("delta", sites=5, die=5.5, notice=1e6),
+        site("ember", sites=5, die=5.5, notice=1e6),
+    ]
+    outcomes = run(
+        *plans, site("birch", sites=5, start=8.0), site("cedar", sites=5, start=8.0), end=20.0
+    )
+    assert outcomes[0]["epoch"] == 0
+
+
 def test_a_stuck_site_and_the_replacement_of_the_other_one_go_on() -> None:
     plans = [site("amber", sites=2, stuck=5.0), site("birch", sites=2, die=5.0, notice=1e6)]
     outcomes = run(*plans, site("birch", sites=2, start=8.0), end=12.0)

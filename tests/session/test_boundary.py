@@ -128,3 +128,20 @@ def test_half_of_a_stuck_sites_last_roster_is_enough_with_the_favourite_among_it
     assert _core.plan_hand_over([answer])[0] == -2
     newcomer = _core.epoch_answer(has_state=False)
     assert _core.plan_hand_over([answer, newcomer], favourite=1)[0] == -2
+
+
+def test_a_stuck_site_with_newcomers_does_not_go_on_where_those_who_are_away_may_be() -> None:
+    """Of five, three names are here, but two of them know nothing: their predecessors may have
+    agreed to go on with the two that are away."""
+    newcomer = _core.epoch_answer(has_state=False)
+
+    def answer(members: list[int]) -> bytes:
+        return _core.epoch_answer(
+            has_state=True, step=6, members=members, lawful=list(range(5)), here=[0, 1, 2]
+        )
+
+    assert _core.plan_hand_over([answer([0]), newcomer, newcomer])[0] == -2
+    both = answer([0, 1])
+    assert _core.plan_hand_over([both, both, newcomer])[0] == -2
+    everybody = answer([0, 1])
+    assert _core.plan_hand_over([everybody, everybody, everybody]) == (0, [])

@@ -34,6 +34,10 @@ def test_no_fault_loses_doubles_or_parts_anything_in_a_run_or_keeps_it_from_goin
         77,  # a site that closed while the coordinator was gone did not block but spun
         89,  # a call was not over when one that had changed over died: nobody was called any more
         98,  # a site that was stuck went on alone in an epoch that the others had given up
+        13143,  # a stuck site whose session had failed waited on
+        708,  # a stuck favourite took what it had said of others for a roster of its own
+        18098,  # who was stuck did not count its own vote for those who went on
+        21720,  # a new coordinator called a stuck site and newcomers while two others went on
         313,  # all were gone while a newcomer followed a call: those who came then waited for ever
     ],
 )

@@ -240,13 +240,22 @@ class Run:
         names = [session.sites[rank] for rank in self._members]
         patience = session.settings.on_loss.rejoin_timeout
         session.events.add(stuck(names, patience))
-        if self._epochs is None or not self._epochs.wait(patience):
+        if not self._others_come(patience):
             if not session.seat.native.stuck:
                 session.barrier()  # raises why it has failed
             raise PeerLost(
                 f"only {', '.join(names)} left, which is too few to go on, and nobody came within "
                 f"{patience:g} s (rejoin_timeout): start all sites from a checkpoint"
             )
+
+    def _others_come(self, patience: float) -> bool:
+        """Whether there is a next epoch in time. A session that fails is called no more."""
+        end = time.monotonic() + patience
+        while self._epochs is not None and self._gateway.seat.native.stuck:
+            left = end - time.monotonic()
+            if left <= 0 or self._epochs.wait(min(left, 1.0)):
+                return left > 0
+        return False
 
     def _say(self) -> None:
         self._hook.sent()
