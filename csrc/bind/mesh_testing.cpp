@@ -41,7 +41,8 @@ class Joiner final : public Actor {
         deadline_ns_(start_ns_ + to_ns(option(plan, "timeout", 60.0))),
         leave_ns_(plan.contains("leave") ? to_ns(option(plan, "leave", 0.0)) : never_ns),
         report_ns_(plan.contains("report") ? to_ns(option(plan, "report", 0.0)) : never_ns),
-        report_(option<std::string>(plan, "text", "")) {
+        report_(option<std::string>(plan, "text", "")),
+        again_(option(plan, "again", false)) {
     request_.run = option<std::string>(plan, "run", "run");
     request_.sites = plan["sites"].cast<int>();
     request_.codec_table = option<std::uint64_t>(plan, "codec_table", 1);
@@ -62,7 +63,12 @@ class Joiner final : public Actor {
       leave_ns_ = never_ns;
       rendezvous_->leave();
     }
-    const std::int64_t next_ns = rendezvous_->step(now_ns);
+    std::int64_t next_ns = rendezvous_->step(now_ns);
+    if (again_ && !rendezvous_->broken().ok()) {
+      rendezvous_->leave();
+      rendezvous_.emplace(network_, coordinator_address, request_, deadline_ns_);
+      next_ns = now_ns;
+    }
     if (settled_ns_ < 0 && settled()) settled_ns_ = now_ns;
     return std::min({next_ns, leave_ns_, report_ns_});
   }
@@ -75,6 +81,7 @@ class Joiner final : public Actor {
     py::dict out;
     out["code"] = rendezvous_ ? name_of(rendezvous_->status().code) : "not begun";
     out["text"] = rendezvous_ ? rendezvous_->status().text : "";
+    out["broken"] = rendezvous_ ? rendezvous_->broken().text : "";
     out["connected"] = rendezvous_ && rendezvous_->connected();
     out["settled"] = static_cast<double>(settled_ns_) / static_cast<double>(second_ns);
     out["roster"] = py::none();
@@ -98,6 +105,7 @@ class Joiner final : public Actor {
   std::int64_t leave_ns_;
   std::int64_t report_ns_;
   std::string report_;
+  bool again_;  // it comes once more when a site is lost while all join
   JoinRequest request_;
   std::optional<Rendezvous> rendezvous_;
   std::int64_t settled_ns_ = -1;

@@ -50,8 +50,7 @@ bool Coordinator::State::hear(Guest& guest, std::int64_t now_ns) {
     if (message.status().code == Code::refused) {
       refuse(guest, "seen from the coordinator: " + message.status().text, now_ns);
     } else if (!message.ok()) {
-      depart(guest);
-      guest.phase = Phase::gone;
+      lose(guest);
     } else if (!message->has_value()) {
       return false;
     } else {
@@ -65,15 +64,16 @@ void Coordinator::State::take(Guest& guest, const Message& message, std::int64_t
   const Kind kind = message.header.kind;
   WaitingRoom* room = room_of(guest);
   const bool may_join =
-      guest.phase == Phase::stranger || (room != nullptr && room->waits(guest.id));
+      (guest.phase == Phase::stranger && !guest.held) || (room != nullptr && room->waits(guest.id));
   const bool may_attend = guest.phase == Phase::stranger || guest.phase == Phase::member;
   if (room != nullptr) mind_rivals(guest, now_ns);
   if (may_join && kind == Kind::join) {
     join(guest, message, now_ns);
   } else if (may_attend && kind == Kind::presence) {
     attend(guest, message, now_ns);
-  } else if (guest.phase == Phase::member && kind == Kind::heartbeat && message.payload.empty()) {
-    guest.deadline_ns = now_ns + silence_limit_ns;
+  } else if ((guest.phase == Phase::member || guest.held) && kind == Kind::heartbeat &&
+             message.payload.empty()) {
+    if (!guest.held) guest.deadline_ns = now_ns + silence_limit_ns;
     // Whoever does not read gets no answers either, so that nothing piles up here.
     if (guest.channel.flushed()) guest.channel.send({.kind = Kind::heartbeat});
   } else if (const auto text = decode_refusal(message.payload);
@@ -105,9 +105,13 @@ void Coordinator::State::seat(Guest& guest, const JoinRequest& request, std::int
   const GatheringKey key{request.run, request.call.epoch};
   Gathering& gathering = gatherings.try_emplace(key, request).first->second;
   if (gathering.seat_of(request) == nullptr)
-    if (const auto objection = gathering.objection(request); !objection.ok())
-      return refuse(guest, objection.text, now_ns);
-
+    if (const auto objection = gathering.objection(request); !objection.ok()) {
+      if (!gathering.broken() || key.epoch != 0 || now_ns >= guest.deadline_ns)
+        return refuse(guest, objection.text, now_ns);
+      guest.held = request;  // the others may leave soon, too, and come again
+      return;
+    }
+  guest.held.reset();
   const GuestId before = gathering.seat(request, guest.id, from);
   if (const auto it = guests.find(before); it != guests.end()) {
     depart(it->second);
@@ -120,6 +124,7 @@ void Coordinator::State::seat(Guest& guest, const JoinRequest& request, std::int
   guest.deadline_ns = now_ns + silence_limit_ns;
   if (gathering.complete()) {
     guest.news = true;  // it has missed the roster
+    if (gathering.broken()) guest.left = gathering.remaining();
     return;
   }
   if (gathering.full()) {
@@ -130,8 +135,18 @@ void Coordinator::State::seat(Guest& guest, const JoinRequest& request, std::int
   spread(gathering);
 }
 
+// What was held: its run has ended, or time is up.
+void Coordinator::State::try_again(Guest& guest, std::int64_t now_ns) {
+  const JoinRequest request = *guest.held;
+  const auto room = rooms.find(request.run);
+  if (room == rooms.end() || !room->second.open()) return seat(guest, request, now_ns);
+  guest.held.reset();
+  admit(guest, request, now_ns);
+}
+
 void Coordinator::State::refuse(Guest& guest, const std::string& text, std::int64_t now_ns) {
   depart(guest);
+  guest.held.reset();
   guest.channel.send({.kind = Kind::refuse}, encode_refusal(text));
   guest.phase = Phase::parting;
   guest.deadline_ns = now_ns + stranger_patience_ns;
@@ -152,6 +167,23 @@ void Coordinator::State::depart(Guest& guest) {
     gatherings.erase(it);
   else if (!gathering.complete())
     spread(gathering);
+}
+
+// Gone without a word. Sites that still join each other by a roster with it never would: they are
+// told, leave, and may come again. Who has joined by then does not listen.
+void Coordinator::State::lose(Guest& guest) {
+  const GatheringKey key = key_of(guest);
+  const bool was_member = guest.phase == Phase::member;
+  depart(guest);
+  guest.phase = Phase::gone;
+  const auto it = gatherings.find(key);
+  const auto room = rooms.find(key.run);
+  const bool goes_on = room != rooms.end() && room->second.open();
+  if (!was_member || key.epoch != 0 || goes_on || it == gatherings.end()) return;
+  if (!it->second.broken()) return;
+  for (const Seat& seat : it->second.seats())
+    if (const auto other = guests.find(seat.guest); other != guests.end())
+      other->second.left = it->second.remaining();
 }
 
 // One site cannot go on with the roster: then nobody can.
@@ -193,13 +225,12 @@ void Coordinator::State::speak(Guest& guest) {
                           .generation = gathering->second.generation()};
       guest.channel.send(header, encode_attendance(gathering->second.attendance()));
       guest.news = false;
+    } else if (guest.left) {
+      guest.channel.send({.kind = Kind::roster}, encode_attendance(*guest.left));
+      guest.left.reset();
     }
   }
-  if (!guest.channel.flush().ok()) {
-    depart(guest);
-    guest.phase = Phase::gone;
-    return;
-  }
+  if (!guest.channel.flush().ok()) return lose(guest);
   if (guest.phase == Phase::parting && guest.channel.flushed() && !guest.shut) {
     guest.channel.stream().shut_write();
     guest.shut = true;
@@ -236,10 +267,8 @@ std::int64_t Coordinator::step(std::int64_t now_ns) {
   std::int64_t next_ns = never_ns;
   for (auto& [id, guest] : s.guests) {
     if (s.hear(guest, now_ns)) next_ns = now_ns;
-    if (guest.deadline_ns <= now_ns) {
-      s.depart(guest);
-      guest.phase = Phase::gone;
-    }
+    if (guest.held) s.try_again(guest, now_ns);
+    if (guest.deadline_ns <= now_ns) s.lose(guest);
   }
   for (auto& [run, room] : s.rooms) next_ns = std::min(next_ns, s.mind_room(room, now_ns, run));
   // Twice: a guest that is lost while it is spoken to is news for those before it.

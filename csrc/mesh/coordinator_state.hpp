@@ -32,6 +32,8 @@ struct Guest {
   std::optional<Call> summons{};
   bool news = false;  // has not been told of the last change; waits until it has read what it was
                       // told before
+  std::optional<Attendance> left{};   // to be told: who is still there of its roster
+  std::optional<JoinRequest> held{};  // a stranger's, who would be refused for a roster that broke
   std::size_t drained = 0;
   bool shut = false;
 };
@@ -71,6 +73,8 @@ struct Coordinator::State {
   WaitingRoom* room_of(const Guest& guest);
   void refuse(Guest& guest, const std::string& text, std::int64_t now_ns);
   void depart(Guest& guest);
+  void lose(Guest& guest);
+  void try_again(Guest& guest, std::int64_t now_ns);
   void dissolve(Guest& reporter, const std::string& text, std::int64_t now_ns);
   void spread(const Gathering& gathering);
   void speak(Guest& guest);

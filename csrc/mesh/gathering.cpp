@@ -86,6 +86,18 @@ bool Gathering::deserted() const {
   return std::ranges::all_of(seats_, [](const Seat& seat) { return seat.guest == no_guest; });
 }
 
+bool Gathering::broken() const {
+  return complete() && std::ranges::count(seats_, no_guest, &Seat::guest) > 0;
+}
+
+Attendance Gathering::remaining() const {
+  Attendance out = attendance();
+  for (const Seat& seat : seats_)
+    if (seat.guest == no_guest)
+      std::erase_if(out.members, [&](const Member& m) { return m.site == seat.member.site; });
+  return out;
+}
+
 Attendance Gathering::attendance() const {
   Attendance out{.sites = sites_, .members = {}};
   for (const Seat& seat : seats_) out.members.push_back(seat.member);

@@ -44,12 +44,15 @@ class Gathering {
   // REQUIRES: full() and number != 0.
   void complete_as(std::uint64_t number);
   bool deserted() const;
+  // A roster was given out, and not all of it are here any more.
+  bool broken() const;
 
   std::uint64_t number() const { return number_; }
   std::uint32_t generation() const { return complete() ? 1 : 0; }
   std::uint64_t codec_table() const { return codec_table_; }
   const std::vector<Seat>& seats() const { return seats_; }
   Attendance attendance() const;
+  Attendance remaining() const;  // of the attendance, those that are still here
 
  private:
   std::string id_;

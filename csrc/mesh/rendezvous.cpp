@@ -32,6 +32,7 @@ struct Rendezvous::State {
 
   Status status{};
   std::optional<Roster> roster{};
+  Status broken{};  // not ok: somebody of the roster is gone
   std::optional<Channel> channel{};
   bool leaving = false;  // has said its last word
 
@@ -56,6 +57,7 @@ struct Rendezvous::State {
   bool hear(std::int64_t now_ns);
   void take(const Message& message, std::int64_t now_ns);
   void take_roster(const Message& message);
+  Status loss_among(const std::vector<Member>& left) const;
   void take_waiting(const Message& message);
   void take_call(const Message& message);
   void follow(const Call& called);
@@ -143,11 +145,15 @@ void Rendezvous::State::take(const Message& message, std::int64_t now_ns) {
 }
 
 void Rendezvous::State::take_roster(const Message& message) {
-  if (roster) return;
+  if (roster && (presence || message.header.generation != 0)) return;
   auto attendance = decode_attendance(message.payload);
   if (!attendance.ok())
     return fail(
         wire_error("the coordinator at " + coordinator + " sent " + attendance.status().text));
+  if (roster) {
+    broken = loss_among(attendance->members);
+    return;
+  }
   so_far = *attendance;
   waiting.reset();
   if (message.header.generation == 0) return;
@@ -163,6 +169,15 @@ void Rendezvous::State::take_roster(const Message& message) {
   roster = Roster{.generation = message.header.generation,
                   .run = message.header.run,
                   .members = std::move(attendance->members)};
+}
+
+// Of the roster only these are left.
+Status Rendezvous::State::loss_among(const std::vector<Member>& left) const {
+  std::vector<Member> gone;
+  for (const Member& member : roster->members)
+    if (std::ranges::count(left, member.site, &Member::site) == 0) gone.push_back(member);
+  return peer_lost("lost while the sites of run \"" + request.run + "\" joined each other: " +
+                   names_of(gone) + "; start it again, and all others that have ended");
 }
 
 void Rendezvous::State::take_waiting(const Message& message) {
@@ -289,6 +304,10 @@ const Roster* Rendezvous::roster() const {
 
 bool Rendezvous::connected() const {
   return state_->channel && state_->answered;
+}
+
+const Status& Rendezvous::broken() const {
+  return state_->broken;
 }
 
 const std::string& Rendezvous::last_error() const {

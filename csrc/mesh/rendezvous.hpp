@@ -43,6 +43,9 @@ class Rendezvous {
   const Status& status() const;
   const Roster* roster() const;  // nullptr: not yet
   bool connected() const;
+  // PeerLost: of the roster somebody is gone, and who still joins by it may come again. Not said to
+  // who takes part.
+  const Status& broken() const;
   const std::string& last_error() const;  // why the last connection failed or ended
   // The epoch of the roster: of the call that was followed, be it the request's or one that was
   // waited for.

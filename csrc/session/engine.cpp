@@ -81,6 +81,7 @@ void Engine::found_membership() {
 void Engine::step_meshing(std::int64_t now_ns) {
   if (!failed_.ok()) return;
   if (!rendezvous_.status().ok()) return fail(rendezvous_.status(), false);
+  if (!rendezvous_.broken().ok()) return fail(rendezvous_.broken(), false);
   if (auto s = mesh_.step(now_ns); !s.ok()) {
     rendezvous_.report(s);
     return fail(s, false);
@@ -117,6 +118,8 @@ void Engine::step_running(std::int64_t now_ns) {
   if (!joined_->done()) {
     if (!rendezvous_.status().ok())
       fail(rendezvous_.status(), true);
+    else if (!membership_ && !rendezvous_.broken().ok())
+      fail(rendezvous_.broken(), true);
     else if (now_ns >= join_deadline_ns_)
       fail(timed_out("joining took too long: " + waiting(*operations_.at(0))), true);
   }

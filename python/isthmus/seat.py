@@ -1,15 +1,20 @@
 """seat: a session's place in one epoch: the native session, and all that goes with it."""
 
+import logging
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from isthmus import _core, config
 from isthmus.arrays import byte_view
+from isthmus.errors import PeerLost
 from isthmus.links import PAYLOAD_SHARE, Links, Paces, paces
 from isthmus.relays import relayed_pairs
 from isthmus.streams import Streams
 from isthmus.work import Completions
+
+_log = logging.getLogger("isthmus")
 
 
 def open_native(
@@ -20,7 +25,27 @@ def open_native(
     predecessor: _core.Session | None = None,
 ) -> _core.Session:
     """Join as these settings say; returns when all sites stand ready, or, of an epoch to which
-    sites are called, at once: ask joined()."""
+    sites are called, at once: ask joined().
+
+    A site that is lost while all join is no reason for the others to end: they meet anew, until
+    the timeout is over."""
+    end = time.monotonic() + settings.timeout
+    while True:
+        try:
+            return _open(settings, epoch=epoch, called=called, predecessor=predecessor)
+        except PeerLost as error:
+            if called or time.monotonic() >= end:
+                raise
+            _log.warning("site %r joins once more: %s", settings.site, error)
+
+
+def _open(
+    settings: config.JoinSettings,
+    *,
+    epoch: int,
+    called: Sequence[str],
+    predecessor: _core.Session | None,
+) -> _core.Session:
     sites = len(called) or settings.sites
     return _core.Session(
         rendezvous=str(settings.rendezvous),

@@ -1,5 +1,6 @@
 """Sites find each other through a coordinator, in the simulator's world and time."""
 
+import random
 from typing import Any
 
 import pytest
@@ -186,12 +187,17 @@ def test_a_join_to_a_complete_run_is_refused_with_its_sites() -> None:
 
 
 @pytest.mark.parametrize("how", ["leave", "die"])
-def test_a_run_whose_sites_all_left_frees_its_id(how: str) -> None:
-    first = [site("aws", 2, **{how: 5.0}), site("gcp", 2, **{how: 6.0})]
-    early, late = site("lab", 1, start=5.5), site("lab", 1, start=7.0)
-    outcomes, _ = run(*first, early, late)
-    assert outcomes[2]["code"] == "refused"
-    assert names_in(outcomes[3]) == ["lab"]
+def test_a_join_waits_for_the_last_of_a_run_that_ends_and_then_has_its_id(how: str) -> None:
+    first = [site("aws", 2, **{how: 5.0}), site("gcp", 2, **{how: 9.0})]
+    outcomes, _ = run(*first, site("lab", 1, start=5.5))
+    assert names_in(outcomes[2]) == ["lab"]
+    assert outcomes[2]["settled"] >= 9.0
+
+
+def test_a_join_is_refused_where_the_others_of_such_a_run_stay() -> None:
+    outcomes, _ = run(site("aws", 2, die=5.0), site("gcp", 2), site("aws", 2, start=6.0))
+    assert outcomes[2]["code"] == "refused" and "is complete" in outcomes[2]["text"]
+    assert outcomes[1]["code"] == "ok" and outcomes[1]["connected"]
 
 
 def test_a_lost_connection_takes_its_seat_again_with_the_same_ticket() -> None:
@@ -301,3 +307,42 @@ def test_a_stormy_start_still_ends_in_one_roster(seed: int) -> None:
     good = [o for o in outcomes if o["code"] == "ok"]
     assert good
     assert all(names_in(o) == sorted(names) for o in good)
+
+
+def test_who_dies_after_the_roster_is_named_to_the_others_who_may_come_anew() -> None:
+    plans = [site("aws", 3), site("gcp", 3, again=True), site("lab", 3, die=5.0)]
+    outcomes, _ = run(*plans, end=8.0)
+    assert [o["code"] for o in outcomes] == ["ok"] * 3
+    assert 'sites of run "run" joined each other: lab; start it again' in outcomes[0]["broken"]
+    again = [site(n, 3, again=True) for n in ("aws", "gcp")]
+    outcomes, _ = run(*again, site("lab", 3, die=5.0), site("lab", 3, start=7.0))
+    alive = [*outcomes[:2], outcomes[3]]
+    assert [names_in(o) for o in alive] == [["aws", "gcp", "lab"]] * 3
+    assert len({o["roster"]["run"] for o in alive} - {outcomes[2]["roster"]["run"]}) == 1
+
+
+def test_who_leaves_with_a_word_makes_no_roster_void() -> None:
+    plans = [site("aws", 3), site("gcp", 3), site("lab", 3, leave=5.0)]
+    outcomes, _ = run(*plans, site("lab", 3, start=8.0))
+    assert [o["broken"] for o in outcomes[:3]] == [""] * 3
+    assert outcomes[3]["code"] == "refused" and "is complete" in outcomes[3]["text"]
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_whenever_sites_die_while_they_join_those_that_come_last_meet(seed: int) -> None:
+    """Each dies once or not at all, and starts again a little later; who lives comes anew when it
+    hears of a loss."""
+    draw = random.Random(seed)
+    names = NAMES[: draw.choice([2, 3, 5])]
+    starts = [draw.random() * 0.3 for _ in names]
+    deaths = [at + draw.random() * 0.4 if draw.random() < 0.4 else None for at in starts]
+    plans = []
+    for name, at, death in zip(names, starts, deaths, strict=True):
+        die = {} if death is None else {"die": death}
+        plans.append(site(name, len(names), start=at, again=True, **die))
+        if death is not None:
+            plans.append(site(name, len(names), start=death + 1.0, again=True))
+    outcomes, _ = run(*plans, seed=seed)
+    last = [o for p, o in zip(plans, outcomes, strict=True) if "die" not in p]
+    assert {o["code"] for o in last} == {"ok"}, (seed, plans, outcomes)
+    assert len({o["roster"]["run"] for o in last}) == 1, (seed, plans, outcomes)

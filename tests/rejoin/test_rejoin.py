@@ -145,6 +145,48 @@ def test_all_ranks_of_a_site_come_back(rendezvous: str, tmp_path: Path) -> None:
         world.end()
 
 
+def test_a_rank_that_dies_takes_its_site_out_with_a_sentence_and_the_site_comes_back(
+    rendezvous: str, tmp_path: Path
+) -> None:
+    world = World(rendezvous, tmp_path, steps=400)
+    try:
+        (amber,) = world.start("amber")
+        birch = world.start("birch", ranks=2)
+        (cedar,) = world.start("cedar")
+        birch[0].wait_for_step(8)
+        birch[1].kill()  # no gateway: the others never had a connection with it
+        assert birch[0].process.wait(timeout=60) == 1
+        assert "PeerLost: a rank of this site is gone, seen by rank 0" in birch[0].errors()
+        again = world.start("birch", ranks=2)
+        lines = by_step([amber, cedar, *again])
+        check_bits(lines)
+        assert again[0].lines[0]["step"] == again[1].lines[0]["step"] < 400
+        assert len(lines[399]) == 4
+        for rank in (amber, cedar):
+            [lost] = rank.lines[-1]["lost"]
+            assert lost.startswith('site "birch" ') and "2 of 3 sites remain" in lost
+    finally:
+        world.end()
+
+
+def test_a_site_that_may_not_go_on_ends_with_the_same_error_at_all_its_ranks(
+    rendezvous: str, tmp_path: Path
+) -> None:
+    world = World(rendezvous, tmp_path, steps=1000)
+    try:
+        birch = world.start("birch", ranks=3)
+        others = [world.start(name)[0] for name in ("amber", "cedar")]
+        birch[0].wait_for_step(8)
+        for rank in others:
+            rank.kill()
+        assert [rank.process.wait(timeout=60) for rank in birch] == [1, 1, 1]
+        said = {rank.errors().strip().splitlines()[-1].partition("]: ")[2] for rank in birch}
+        assert len(said) == 1, said
+        assert "PeerLost: " in (error := said.pop()) and "too few to go on" in error
+    finally:
+        world.end()
+
+
 def test_a_new_site_comes_in(rendezvous: str, tmp_path: Path) -> None:
     world = World(rendezvous, tmp_path, steps=140)
     try:
@@ -156,6 +198,22 @@ def test_a_new_site_comes_in(rendezvous: str, tmp_path: Path) -> None:
         assert ranks[-1].lines[0]["step"] > 8
         assert ranks[0].lines[-1]["sites"] == [*NAMES, "delta"]
         assert len(lines[139]) == 4
+    finally:
+        world.end()
+
+
+def test_a_new_site_goes_by_the_links_that_the_others_knew(rendezvous: str, tmp_path: Path) -> None:
+    mbit = [100, 400, 1000]  # of which even shares would not be the plan
+    world = World(rendezvous, tmp_path, steps=140, mbit=mbit, codec="f32")
+    try:
+        ranks = [world.start(name)[0] for name in NAMES]
+        ranks[0].wait_for_step(8)
+        ranks += world.start("delta", sites=3)
+        lines = by_step(ranks)
+        check_bits(lines)
+        assert len(lines[139]) == 4
+        [links] = {line["links"] for line in lines[139]}
+        assert "'delta'" in links and links != lines[0][0]["links"]
     finally:
         world.end()
 

@@ -19,6 +19,7 @@ from typing import Any
 import isthmus
 import torch
 import torch.distributed as dist
+from isthmus.links import even_links
 from isthmus.seat import Seat
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel as DDP
@@ -41,6 +42,7 @@ class Options:
     dies_giving: str = ""  # a file: the first that gives a state makes it, and is no more
     spoils: int = -1  # the step after which a parameter is not what it should be
     seconds: float = 0.05  # that a step takes at least
+    mbit: tuple[float, ...] = ()  # what the first sites are told of their links, by rank
 
 
 def die_giving(marker: str) -> None:
@@ -79,6 +81,11 @@ def digest(model: nn.Module, optimizer: torch.optim.Optimizer) -> str:
     return sha.hexdigest()[:16]
 
 
+def lost_sites(hook: Any) -> list[str]:
+    events = hook.stats()["session"].get("events", [])
+    return [event["text"] for event in events if event["kind"] == "lost"]
+
+
 def train(options: Options) -> None:
     faulthandler.dump_traceback_later(60, exit=True)  # a hang says where
     torch.set_num_threads(1)
@@ -100,6 +107,9 @@ def train(options: Options) -> None:
         listen="127.0.0.1:0",
         on_loss=options.on_loss,
     )
+    if options.mbit and isinstance(session, isthmus.Session) and not session.is_newcomer:
+        links = even_links(session.sites, mbit=1000, rtt_s=0.02, world_mbit=options.mbit)
+        session.set_links(links)
     if options.dies_giving:
         die_giving(options.dies_giving)
     hook = isthmus.register(model, session, codec=options.codec, delay=options.delay)
@@ -130,6 +140,8 @@ def train(options: Options) -> None:
             "rate": scheduler.get_last_lr(),
             "sample": position.sample,
             "sites": list(session.sites),
+            "lost": lost_sites(hook),
+            "links": repr(getattr(session, "links", None)),
             "pauses": [[pause.donor, list(pause.takers), pause.step] for pause in run.pauses],
         }
         print(json.dumps(said), flush=True)

@@ -151,9 +151,14 @@ class Run:
     def _together(self, act: Any) -> bool:
         """`act` at the gateway; whatever it was handed goes on to the site's other ranks."""
         taken: list[Whole] = []
+        failed: list[Exception] = []
 
         def speak() -> Any:
-            outcome = act()
+            try:
+                outcome = act()
+            except Exception as error:
+                failed.append(error)
+                raise
             if not isinstance(outcome, Handed):
                 return {"yes": bool(outcome)}
             whole = outcome.taken
@@ -167,10 +172,23 @@ class Run:
                 "rank": self._session.rank,
             }
 
-        said = self._site.share(speak)
-        if "step" in said:
-            self._follow(said, taken[0] if taken else None)
+        try:
+            said = self._site.share(speak)
+            if "step" in said:
+                self._follow(said, taken[0] if taken else None)
+        except IsthmusError:
+            raise
+        except RuntimeError as error:  # of the site's own process group
+            raise failed[0] if failed else self._rank_gone(error) from error
         return bool(said["yes"])
+
+    def _rank_gone(self, error: Exception) -> PeerLost:
+        """The site is not whole any more: it leaves, and the others need not find out."""
+        if isinstance(self._session, Session):
+            self._give_up()
+            self._session.close()
+        seen = f"a rank of this site is gone, seen by rank {self._site.rank}"
+        return PeerLost(f"{seen}: {error}", self._site.name)
 
     def _follow(self, said: dict[str, Any], whole: Whole | None) -> None:
         self._step = said["step"]
