@@ -42,7 +42,7 @@ void Engine::replace_streams(std::int64_t now_ns) {
     const auto rank = static_cast<int>(peer);
     if (link == nullptr || link->leaving() || !failed_.ok()) continue;
     const bool dials = mesh_.dials(rank);
-    const int lack = dials                     ? wanted_streams_[peer] - link->streams()
+    const int lack = dials                    ? wanted_streams_[peer] - link->streams()
                      : offers_left_[peer] > 0 ? link->missing()
                                               : 0;
     if (lack <= (dials ? mesh_.dialling(rank) : 0)) continue;
