@@ -13,7 +13,7 @@ std::uint32_t crc32c(ByteView bytes);
 std::uint32_t extend_crc32c(std::uint32_t crc, ByteView bytes);
 
 // The same by each way of those that this machine has, for tests.
-inline constexpr int crc32c_ways = 2;  // by tables; by the CPU's own instructions
+enum Crc32cWay : int { tables, instruction, folding };  // each is faster than the one before
 bool has_crc32c_way(int way);
 std::uint32_t extend_crc32c_by(int way, std::uint32_t crc, ByteView bytes);
 

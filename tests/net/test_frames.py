@@ -54,14 +54,29 @@ def slow_crc32c(data: bytes) -> int:
     return crc ^ 0xFFFFFFFF
 
 
-@pytest.mark.parametrize("way", [0, 1])
+@pytest.mark.parametrize("way", [0, 1, 2])
 def test_each_way_to_a_crc_is_the_definition_wherever_it_is_cut(way: int) -> None:
     try:
         crc32c(b"", way=way)
     except ValueError:
         pytest.skip("this machine has no instruction for it")
     rng = random.Random(way)
-    for size in [*range(40), 255, 768, 769, 1000, 12_287, 12_288, 12_295, 30_001]:
+    for size in [
+        *range(40),
+        255,
+        768,
+        1023,
+        1024,
+        1279,
+        1300,
+        2048,
+        769,
+        1000,
+        12_287,
+        12_288,
+        12_295,
+        30_001,
+    ]:
         data = rng.randbytes(size)
         cut = rng.randint(0, size)
         head = crc32c(data[:cut], way=way)
