@@ -90,7 +90,7 @@ CPP_HOMES: Mapping[str, tuple[str, str]] = {
     "throw": (r"\bthrow\b", r"^csrc/bind/"),
     "CPU features": (
         r"\b__builtin_cpu_\w+|\b__get_cpuid\w*|<cpuid\.h>|\bgetauxval\b|\btarget_clones\b",
-        r"^kernels/codecs/registry\.cpp$",
+        r"^(kernels/codecs/registry|csrc/net/crc32c)\.cpp$",
     ),
     "OpenSSL": (r"<openssl/|\bSSL_\w+|\bEVP_\w+", r"^csrc/(net/tls|mesh/identity)\.cpp$"),
 }

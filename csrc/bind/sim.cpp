@@ -11,11 +11,13 @@
 #include "bind/errors.hpp"
 #include "bind/module.hpp"
 #include "net/channel.hpp"
+#include "net/crc32c.hpp"
 
 namespace isthmus {
 namespace {
 
 namespace py = pybind11;
+using py::literals::operator""_a;
 
 template <class T>
 T value_of(Result<T> result) {
@@ -172,6 +174,7 @@ Header header_from(const py::dict& fields) {
   take(fields, "length", h.length);
   take(fields, "offset", h.offset);
   take(fields, "watermark", h.watermark);
+  take(fields, "payload_check", h.payload_check);
   return h;
 }
 
@@ -187,6 +190,7 @@ py::dict to_fields(const Header& h) {
   fields["length"] = h.length;
   fields["offset"] = h.offset;
   fields["watermark"] = h.watermark;
+  fields["payload_check"] = h.payload_check;
   return fields;
 }
 
@@ -207,7 +211,14 @@ void register_frames(py::module_& m) {
   m.def("frame_header",
         [](const py::kwargs& fields) { return to_python(to_bytes(header_from(fields))); });
   m.def("parse_frame_header", &parse);
-  m.def("crc32c", [](const py::bytes& bytes) { return crc32c(view(bytes)); });
+  m.def(
+      "crc32c",
+      [](const py::bytes& bytes, std::uint32_t crc, int way) {
+        if (way < 0) return extend_crc32c(crc, view(bytes));
+        if (!has_crc32c_way(way)) throw py::value_error("this machine has no such way");
+        return extend_crc32c_by(way, crc, view(bytes));
+      },
+      "data"_a, "crc"_a = 0, "way"_a = -1);
   py::class_<Channel>(m, "SimChannel")
       .def(py::init<std::unique_ptr<Stream>>())
       .def("send",

@@ -1,12 +1,14 @@
 #include "net/channel.hpp"
 
 #include "base/check.hpp"
+#include "net/crc32c.hpp"
 
 namespace isthmus {
 
 void Channel::send(Header header, ByteView payload) {
   ISTHMUS_CHECK(payload.size() <= max_payload_bytes);
   header.length = static_cast<std::uint32_t>(payload.size());
+  header.payload_check = crc32c(payload);
   const HeaderBytes head = to_bytes(header);
   std::vector<std::byte> frame(head.begin(), head.end());
   frame.insert(frame.end(), payload.begin(), payload.end());
@@ -54,6 +56,10 @@ Result<std::optional<Message>> Channel::receive(std::uint32_t max_payload) {
       message_.payload.resize(header->length);
       if (header->length > 0) continue;
     }
+    if (const auto check = message_.header.payload_check;
+        check != 0 && check != crc32c(message_.payload))
+      return wire_error("the payload of a frame arrived damaged (wrong check)");
+    message_.header.payload_check = 0;  // it is seen to
     got_ = 0;
     return std::optional<Message>(std::exchange(message_, {}));
   }

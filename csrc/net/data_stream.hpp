@@ -61,10 +61,12 @@ struct DataStream {
   std::size_t got = 0;
   std::optional<Header> header{};
   ByteSpan payload{};
+  std::uint32_t check = 0;            // of what is in of it
   std::vector<std::byte> unwanted{};  // where a payload that was let go comes to lie
   std::uint64_t came = 0, said = 0;   // whole slices; of these, that the peer has been told of
   bool ended = false;
-  std::string why{};  // it ended
+  bool damaged = false;  // what it brings is no good
+  std::string why{};     // it ended
   std::int64_t broken_since_ns = never_ns;
   // Of a stream that comes or goes.
   bool greets = false;    // our first word is not said

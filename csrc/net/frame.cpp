@@ -1,22 +1,12 @@
 #include "net/frame.hpp"
 
+#include "net/crc32c.hpp"
+
 namespace isthmus {
 namespace {
 
+constexpr std::size_t payload_check_at = header_bytes - 8;
 constexpr std::size_t check_at = header_bytes - 4;
-
-constexpr std::array<std::uint32_t, 256> make_crc_table() {
-  constexpr std::uint32_t castagnoli_reflected = 0x82f63b78;
-  std::array<std::uint32_t, 256> table{};
-  for (std::uint32_t i = 0; i < 256; ++i) {
-    std::uint32_t crc = i;
-    for (int bit = 0; bit < 8; ++bit) crc = (crc >> 1) ^ ((crc & 1) ? castagnoli_reflected : 0);
-    table[i] = crc;
-  }
-  return table;
-}
-
-constexpr auto crc_table = make_crc_table();
 
 bool known(Kind kind) {
   switch (kind) {
@@ -46,11 +36,8 @@ bool known(Kind kind) {
 
 }  // namespace
 
-std::uint32_t crc32c(ByteView bytes) {
-  std::uint32_t crc = 0xffffffff;
-  for (const std::byte b : bytes)
-    crc = (crc >> 8) ^ crc_table[(crc ^ std::to_integer<std::uint32_t>(b)) & 0xff];
-  return ~crc;
+bool is_intact(const HeaderBytes& bytes) {
+  return load<std::uint32_t>(bytes.data() + check_at) == crc32c(ByteView(bytes).first(check_at));
 }
 
 HeaderBytes to_bytes(const Header& h) {
@@ -68,6 +55,7 @@ HeaderBytes to_bytes(const Header& h) {
   store(p + 36, h.length);
   store(p + 40, h.offset);
   store(p + 48, h.watermark);
+  store(p + payload_check_at, h.payload_check);
   store(p + check_at, crc32c(ByteView(out).first(check_at)));
   return out;
 }
@@ -80,8 +68,7 @@ Result<Header> parse_header(const HeaderBytes& bytes) {
     return refused("protocol version " + std::to_string(version) + " there, " +
                    std::to_string(protocol_version) +
                    " here: install the same isthmus at every site");
-  if (load<std::uint32_t>(p + check_at) != crc32c(ByteView(bytes).first(check_at)))
-    return wire_error("a frame header arrived damaged (wrong check)");
+  if (!is_intact(bytes)) return wire_error("a frame header arrived damaged (wrong check)");
   Header h;
   h.kind = static_cast<Kind>(load<std::uint8_t>(p + 5));
   h.source = load<std::uint16_t>(p + 6);
@@ -93,9 +80,9 @@ Result<Header> parse_header(const HeaderBytes& bytes) {
   h.length = load<std::uint32_t>(p + 36);
   h.offset = load<std::uint64_t>(p + 40);
   h.watermark = load<std::uint64_t>(p + 48);
+  h.payload_check = load<std::uint32_t>(p + payload_check_at);
   if (!known(h.kind))
     return wire_error("unknown frame kind " + std::to_string(static_cast<int>(h.kind)));
-  if (load<std::uint32_t>(p + 56) != 0) return wire_error("a reserved header field is not zero");
   if (h.length > max_payload_bytes)
     return wire_error("a frame of " + std::to_string(h.length) + " bytes exceeds the limit of " +
                       std::to_string(max_payload_bytes));

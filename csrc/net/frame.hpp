@@ -14,7 +14,7 @@
 namespace isthmus {
 
 inline constexpr std::uint32_t frame_magic = 0x48545349;  // "ISTH"
-inline constexpr std::uint8_t protocol_version = 1;
+inline constexpr std::uint8_t protocol_version = 2;
 inline constexpr std::size_t header_bytes = 64;
 inline constexpr std::uint32_t max_payload_bytes = 1 << 20;
 
@@ -47,12 +47,13 @@ struct Header {
   std::uint16_t source = 0;  // rank of the sender
   std::uint64_t run = 0;     // the coordinator's random number for this mesh
   std::uint32_t generation = 0;
-  std::uint32_t attempt = 0;    // of the operation
-  std::uint64_t operation = 0;  // counted from 0 in every session
-  std::uint32_t transfer = 0;   // within the operation's schedule
-  std::uint32_t length = 0;     // payload bytes after the header
-  std::uint64_t offset = 0;     // slice: first element, counted from the transfer's beginning
-  std::uint64_t watermark = 0;  // the sender has finished all operations below this one
+  std::uint32_t attempt = 0;        // of the operation
+  std::uint64_t operation = 0;      // counted from 0 in every session
+  std::uint32_t transfer = 0;       // within the operation's schedule
+  std::uint32_t length = 0;         // payload bytes after the header
+  std::uint64_t offset = 0;         // slice: first element, counted from the transfer's beginning
+  std::uint64_t watermark = 0;      // the sender has finished all operations below this one
+  std::uint32_t payload_check = 0;  // CRC-32C of the payload; 0: none was made
   friend bool operator==(const Header&, const Header&) = default;
 };
 
@@ -61,7 +62,7 @@ using HeaderBytes = std::array<std::byte, header_bytes>;
 HeaderBytes to_bytes(const Header& header);
 Result<Header> parse_header(const HeaderBytes& bytes);
 
-// CRC-32C, of the header only: it finds a stream that lost its place, not an enemy.
-std::uint32_t crc32c(ByteView bytes);
+// Whether a header's own check is right: what else is wrong with it was meant.
+bool is_intact(const HeaderBytes& bytes);
 
 }  // namespace isthmus

@@ -45,6 +45,7 @@ struct LinkOptions {
   std::string name;  // of the peer, for messages
   Header stamp;      // run, generation and source of every frame that leaves
   std::int64_t heartbeat_timeout_ns = 5 * second_ns;
+  bool checks = true;       // payloads of data have one; the other end tests those that have
   std::string by_way_of{};  // who carries the streams, for messages; empty: nobody
   // From the loss of the peer until it is said: whoever carries the streams may be the one that is
   // lost, and its own link then says so first.
@@ -129,6 +130,7 @@ class Link {
   Status take(DataStream& data, std::size_t bytes, Traffic& traffic);
   Status take_payload(DataStream& data, Traffic& traffic);
   Status take_header(DataStream& data, Traffic& traffic);
+  Status damaged(DataStream& data, const std::string& what);
   Status end_of_data(DataStream& data, const Status& why);
   bool next_frame(DataStream& data, Traffic& traffic);
   Status write_data(DataStream& data, Traffic& traffic);
@@ -171,6 +173,8 @@ class Link {
   std::vector<Unfinished> unfinished_;
   std::vector<std::string> breaks_;
   int missing_ = 0;
+  int damages_ = 0;  // in this minute
+  std::int64_t damages_until_ns_ = 0;
   std::uint64_t unsaid_bytes_ = 0;           // that came since the last receipts
   std::int64_t receipts_due_ns_ = never_ns;  // for what came
   std::int64_t without_data_ns_ = never_ns;  // since when no stream carries data

@@ -62,9 +62,13 @@ Status Link::mind_breaks(std::int64_t now_ns) {
   for (DataStream& data : data_) {
     if (!data.broken()) continue;
     data.broken_since_ns = std::min(data.broken_since_ns, now_ns);
-    if (now_ns >= data.broken_since_ns + grace_ns()) break_off(data);
+    if (data.damaged || now_ns >= data.broken_since_ns + grace_ns()) break_off(data);
   }
   remove_broken();
+  if (now_ns >= damages_until_ns_) {
+    damages_until_ns_ = now_ns + 60 * second_ns;
+    damages_ = 0;
+  }
   if (std::max(broken_.size(), unfinished_.size()) > most_unsettled)
     return wire_error("it does not say what has come by connections that broke");
   const bool carries = std::ranges::any_of(data_, &DataStream::carries);

@@ -1,6 +1,7 @@
 // Link's data: frames that are read from its data streams and written to them.
 #include <algorithm>
 
+#include "net/crc32c.hpp"
 #include "net/link.hpp"
 
 namespace isthmus {
@@ -8,6 +9,14 @@ namespace {
 
 // A pump moves at most so much a stream before others have their turn.
 constexpr std::size_t budget_bytes = 4 << 20;
+constexpr int most_damages = 16;  // within a minute
+
+std::uint32_t check_of(const OutFrame& frame) {
+  std::uint32_t crc = 0;
+  for (int i = 0; i < frame.count; ++i)
+    crc = extend_crc32c(crc, frame.pieces[static_cast<std::size_t>(i)]);
+  return crc;
+}
 
 }  // namespace
 
@@ -39,9 +48,14 @@ Status Link::read_data(DataStream& data, Traffic& traffic) {
 Status Link::take(DataStream& data, std::size_t bytes, Traffic& traffic) {
   if (data.header) {
     const std::size_t mine = std::min(bytes, data.payload.size() - data.got);
+    // While it lies in a cache.
+    if (data.header->payload_check != 0)
+      data.check = extend_crc32c(data.check, data.payload.subspan(data.got, mine));
     data.got += mine;
     bytes -= mine;
     if (data.got < data.payload.size()) return {};
+    if (data.header->payload_check != 0 && data.check != data.header->payload_check)
+      return damaged(data, "a payload arrived damaged");
     if (auto s = take_payload(data, traffic); !s.ok()) return s;
   }
   data.got += bytes;
@@ -61,6 +75,8 @@ Status Link::take_payload(DataStream& data, Traffic& traffic) {
 
 Status Link::take_header(DataStream& data, Traffic& traffic) {
   auto header = parse_header(data.in_header);
+  if (!header.ok() && !is_intact(data.in_header))
+    return damaged(data, "a frame header arrived damaged");
   if (!header.ok()) return header.status();
   if (auto s = check_stamp(*header); !s.ok()) return s;
   if (data.last_heard) return wire_error("it sent data after its goodbye");
@@ -80,6 +96,16 @@ Status Link::take_header(DataStream& data, Traffic& traffic) {
     data.payload = *place;
   }
   data.header = *header;
+  data.check = 0;
+  return {};
+}
+
+// Nothing of it is used, and nothing more is read. The peer sends it again by another stream; but
+// one that does this again and again is no peer.
+Status Link::damaged(DataStream& data, const std::string& what) {
+  data.ended = data.damaged = true;
+  data.why = what;
+  if (++damages_ > most_damages) return wire_error(what + ", again and again");
   return {};
 }
 
@@ -114,6 +140,7 @@ bool Link::next_frame(DataStream& data, Traffic& traffic) {
   header.run = stamp.run;
   header.source = stamp.source;
   header.watermark = stamp.watermark;
+  if (options_.checks && !again) header.payload_check = check_of(next.frame);
   data.out_header = to_bytes(header);
   data.out = std::move(next);
   data.written = 0;

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "net/crc32c.hpp"
+
 namespace isthmus {
 namespace {
 

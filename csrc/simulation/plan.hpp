@@ -21,8 +21,7 @@ enum class Trouble {
   clog,     // one stream from site to peer
   slow,
   truncate,  // one stream between site and peer breaks in the middle of bytes
-  corrupt,   // a header on one stream from site to peer. Payload bytes are not touched: plain TCP
-             // has nothing that would notice, and so neither have we
+  corrupt,   // one byte on one stream from site to peer: of a header, or any
   lie,       // frame headers of site, well formed and wrong
   leave,     // the site closes its session while operations are in flight
   absent,    // the site never comes

@@ -41,7 +41,7 @@ std::string say(const TroublePlan& t, const WorldPlan& plan) {
     case Trouble::truncate:
       return at + "one stream between " + site + " and " + peer + " breaks";
     case Trouble::corrupt:
-      return at + "a header from " + site + " to " + peer + " arrives damaged";
+      return at + "a byte from " + site + " to " + peer + " arrives changed";
     case Trouble::lie:
       return at + site + " lies from now on: " + lies[static_cast<std::size_t>(t.lie)];
     case Trouble::leave:

@@ -114,7 +114,10 @@ class SimChannel:
 
 def frame_header(**fields: int) -> bytes: ...
 def parse_frame_header(header: bytes) -> dict[str, int]: ...
-def crc32c(data: bytes) -> int: ...
+def crc32c(data: bytes, crc: int = 0, way: int = -1) -> int:
+    """Of what crc is of, and then data. way: 0 tables, 1 instruction, 2 folding; ValueError: this
+    machine has not that one."""
+
 def schedule(
     algorithm: str,
     *,

@@ -15,8 +15,8 @@ def troubles(
     """sites: their names, in the world's order. operations: the world's; a step is one of them, and
     begins when the last site submits it.
 
-    The simulator's `slow` is of a whole number; its `corrupt` changes a frame header, and of a pair
-    only. Refused: what it cannot do.
+    The simulator's `slow` is of a whole number; its `corrupt` changes a byte of a header, or of
+    any part, and of a pair only. Refused: what it cannot do.
     """
     return [_trouble(fault, list(sites), operations) for fault in faults]
 
