@@ -37,7 +37,10 @@ class Observer final : public Actor {
 }  // namespace
 
 Session::Session(SessionOptions options)
-    : options_(std::move(options)), owner_(getpid()), joined_(std::make_shared<Work>(0)) {}
+    : options_(std::move(options)),
+      owner_(getpid()),
+      keeper_(options_.keeper),
+      joined_(std::make_shared<Work>(0)) {}
 
 Result<std::unique_ptr<Session>> Session::open(SessionOptions options) {
   std::unique_ptr<Session> session(new Session(std::move(options)));
@@ -51,7 +54,6 @@ Status Session::start() {
   tcp.user_timeout_ns = options_.heartbeat_timeout_ns;
   network_ = std::make_unique<TcpNetwork>(*reactor_, std::move(tcp));
   std::string coordinator = options_.rendezvous;
-  keeper_ = options_.keeper;
   if (options_.serve && keeper_ == nullptr) {
     auto keeper = Keeper::open(coordinator);
     if (!keeper.ok()) return keeper.status();

@@ -188,16 +188,12 @@ class Paths:
         site)."""
 
 def boundary_word(*, step: int, epoch: int = 0, digest: int = 0) -> bytes:
-    """What a site says at the boundary before `step`: the epoch that it is ready for, and a number
-    of its state; 0: none."""
+    """What a site says before `step`: the epoch it is ready for, its state's number; 0: none."""
 
 def decide_boundary(words: Sequence[bytes]) -> tuple[str, int, list[int]]:
-    """By rank, b"" of who is lost: "go_on", "change_over" (to an epoch) or "differ" (ranks that
-    are at another step than most, or hold another state)."""
+    """By rank, b"" of who is lost: "go_on", "change_over" (to an epoch), "differ" (who is odd)."""
 
-def without_state(words: Sequence[bytes]) -> list[int]:
-    """Ranks that hold no state to compare yet; not those who are lost."""
-
+def without_state(words: Sequence[bytes]) -> list[int]: ...  # ranks; not of those who are lost
 def epoch_answer(
     *,
     has_state: bool,

@@ -86,6 +86,11 @@ def lost_sites(hook: Any) -> list[str]:
     return [event["text"] for event in events if event["kind"] == "lost"]
 
 
+def tell_links(session: Any, mbit: Sequence[float]) -> None:
+    if mbit and isinstance(session, isthmus.Session) and not session.is_newcomer:
+        session.set_links(even_links(session.sites, mbit=1000, rtt_s=0.02, world_mbit=mbit))
+
+
 def train(options: Options) -> None:
     faulthandler.dump_traceback_later(60, exit=True)  # a hang says where
     torch.set_num_threads(1)
@@ -107,9 +112,7 @@ def train(options: Options) -> None:
         listen="127.0.0.1:0",
         on_loss=options.on_loss,
     )
-    if options.mbit and isinstance(session, isthmus.Session) and not session.is_newcomer:
-        links = even_links(session.sites, mbit=1000, rtt_s=0.02, world_mbit=options.mbit)
-        session.set_links(links)
+    tell_links(session, options.mbit)
     if options.dies_giving:
         die_giving(options.dies_giving)
     hook = isthmus.register(model, session, codec=options.codec, delay=options.delay)
@@ -132,8 +135,7 @@ def train(options: Options) -> None:
         optimizer.zero_grad()
         scheduler.step()
         position.sample += 1
-        if step == options.spoils:
-            model.module[3].weight.data[1, 2] += 1
+        model.module[3].weight.data[1, 2] += int(step == options.spoils)
         said = {
             "step": step,
             "hash": digest(model, optimizer),
