@@ -5,6 +5,7 @@
 #include "base/check.hpp"
 #include "mesh/hello.hpp"
 #include "mesh/messages.hpp"
+#include "net/address.hpp"
 
 namespace isthmus {
 namespace {
@@ -20,6 +21,14 @@ constexpr int verdicts_a_timeout = 2;
 // stream's window is the limit.
 int default_streams(int world) {
   return world <= 2 ? 2 : 1;
+}
+
+// What never was on a wire needs no check of its own.
+bool stay_on_this_machine(const std::vector<std::unique_ptr<Stream>>& streams) {
+  return std::ranges::all_of(streams, [](const auto& stream) {
+    const auto address = numeric(stream->peer_address());
+    return address && is_loopback(*address);
+  });
 }
 
 }  // namespace
@@ -196,7 +205,8 @@ std::vector<std::unique_ptr<Link>> Mesh::take_links(std::int64_t first_word_by_n
     LinkOptions options{.peer = static_cast<int>(peer),
                         .name = roster_.members[peer].site,
                         .stamp = stamp(Kind::slice),
-                        .heartbeat_timeout_ns = heartbeat_timeout_ns_};
+                        .heartbeat_timeout_ns = heartbeat_timeout_ns_,
+                        .checks = ways_[peer] != direct_way || !stay_on_this_machine(seats_[peer])};
     if (const int way = ways_[peer]; way != direct_way) {
       options.by_way_of = member(way).site;
       options.verdict_after_ns = heartbeat_timeout_ns_ / verdicts_a_timeout;
