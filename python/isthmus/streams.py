@@ -32,9 +32,9 @@ Counts: TypeAlias = list[list[int]]
 
 @dataclass(frozen=True, kw_only=True)
 class Path:
-    """What a link was seen to do, one way. window_bytes, congestion_bytes: the most that buffers and
-    congestion control let all its streams have on their way; 0: not known. loss: of the segments
-    sent, those sent again."""
+    """What a link was seen to do, one way. window_bytes, congestion_bytes: the most that buffers
+    and congestion control let all its streams have on their way; 0: not known. loss: of the
+    segments sent, those sent again."""
 
     bytes_per_s: float
     rtt: float

@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.distributed as dist
+from torch._C._distributed_c10d import PrefixStore, TCPStore
 
 from isthmus import _core
 from isthmus.bench.job import ByLibrary, Case, Job, Result, Sample, job_of
@@ -45,7 +46,7 @@ class Meeting:
 
     def __init__(self, job: Job, rank: int) -> None:
         self.rank, self.world, self._lead_s = rank, len(job.addresses), job.lead_s
-        self.store = dist.TCPStore(job.addresses[0], job.ports[0], self.world, rank == 0)
+        self.store = TCPStore(job.addresses[0], job.ports[0], self.world, rank == 0)
         self._number = 0
 
     def _told(self, seconds: float, by: int, name: str) -> float:
@@ -232,7 +233,7 @@ def main() -> None:
     session = join(job, rank) if with_isthmus else None
     meeting = Meeting(job, rank)
     if "gloo" in job.libraries:
-        store = dist.PrefixStore("gloo", meeting.store)
+        store = PrefixStore("gloo", meeting.store)
         dist.init_process_group("gloo", store=store, rank=rank, world_size=meeting.world)
     found = actions(job, session, meeting)
     y = torch.ones(WARM_UP_ELEMENTS)
