@@ -21,7 +21,7 @@ std::string_view name_of(Event::Kind kind) {
     case Event::Kind::coordinator:
       return "coordinator";
     case Event::Kind::stream_lost:
-      return "stream lost";
+      return "stream_lost";
   }
   return "";
 }

@@ -175,6 +175,7 @@ void Coordinator::State::lose(Guest& guest) {
   const GatheringKey key = key_of(guest);
   const bool was_member = guest.phase == Phase::member;
   depart(guest);
+  guest.held.reset();
   guest.phase = Phase::gone;
   const auto it = gatherings.find(key);
   const auto room = rooms.find(key.run);

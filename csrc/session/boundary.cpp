@@ -145,7 +145,7 @@ std::optional<Answer> parse_answer(ByteView payload) {
   answer.lawful = SiteSet(in.get<std::uint64_t>());
   answer.here = SiteSet(in.get<std::uint64_t>());
   answer.busy = in.get<std::uint32_t>();
-  if (!in.ended()) return std::nullopt;
+  if (!in.ended() || answer.here.size() > answer.lawful.size()) return std::nullopt;
   return answer;
 }
 

@@ -120,8 +120,10 @@ bool harmless(const BlowPlan& blow, const RunPlan& plan) {
 }
 
 const char* name_of(Trouble kind) {
-  constexpr std::array names = {"kill",     "freeze",  "cut", "isolate", "clog",   "slow",
-                                "truncate", "corrupt", "lie", "leave",   "absent", "coordinator"};
+  constexpr std::array names = {"kill",   "freeze",      "cut",     "isolate", "clog",
+                                "slow",   "truncate",    "corrupt", "lie",     "leave",
+                                "absent", "coordinator", "reset",   "silence"};
+  static_assert(names.size() == static_cast<std::size_t>(Trouble::silence) + 1);
   return names[static_cast<std::size_t>(kind)];
 }
 

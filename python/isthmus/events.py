@@ -43,7 +43,7 @@ def of_native(fact: Mapping[str, Any], sites: Sequence[str]) -> Event:
         "ended": _ended,
         "streams": _streams,
         "coordinator": _coordinator,
-        "stream lost": _stream_lost,
+        "stream_lost": _stream_lost,
     }
     return makers[fact["kind"]](fact, site)
 

@@ -30,11 +30,14 @@ def open_native(
     A site that is lost while all join is no reason for the others to end: they meet anew, until
     the timeout is over."""
     end = time.monotonic() + settings.timeout
+    left = settings.timeout
     while True:
         try:
-            return _open(settings, epoch=epoch, called=called, predecessor=predecessor)
+            this_time = replace(settings, timeout=left)
+            return _open(this_time, epoch=epoch, called=called, predecessor=predecessor)
         except PeerLost as error:
-            if called or time.monotonic() >= end:
+            left = end - time.monotonic()
+            if called or left <= 0:
                 raise
             _log.warning("site %r joins once more: %s", settings.site, error)
 

@@ -64,6 +64,8 @@ def test_the_least_of_what_machine_and_control_group_have_left_counts(tmp_path: 
     (tmp_path / "memory.max").write_text("1000000\n")
     (tmp_path / "memory.current").write_text("400000\n")
     assert available_bytes(meminfo, tmp_path) == 600_000
+    (tmp_path / "memory.stat").write_text("anon 5\ninactive_file 300000\nactive_file 7\n")
+    assert available_bytes(meminfo, tmp_path) == 900_000  # files that were read are given up
     (tmp_path / "memory.max").write_text("max\n")
     assert available_bytes(meminfo, tmp_path) == 2 << 20
     assert available_bytes(tmp_path / "none", tmp_path / "none") is None

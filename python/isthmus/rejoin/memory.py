@@ -23,6 +23,16 @@ def _of_machine(meminfo: Path) -> int | None:
 def _of_group(group: Path) -> int | None:
     try:
         most, used = (int((group / name).read_text()) for name in ("memory.max", "memory.current"))
-        return max(0, most - used)
+        return max(0, most - used + _cached(group))
     except (OSError, ValueError):  # "max": there is no limit
         return None
+
+
+def _cached(group: Path) -> int:
+    """Of what the group uses: pages of files that it has read, which the kernel gives up."""
+    try:
+        lines = (group / "memory.stat").read_text().splitlines()
+        [count] = [line.split()[1] for line in lines if line.startswith("inactive_file ")]
+        return int(count)
+    except (OSError, ValueError, IndexError):
+        return 0

@@ -174,12 +174,12 @@ class Run:
 
         try:
             said = self._site.share(speak)
-            if "step" in said:
-                self._follow(said, taken[0] if taken else None)
         except IsthmusError:
             raise
         except RuntimeError as error:  # of the site's own process group
             raise failed[0] if failed else self._rank_gone(error) from error
+        if "step" in said:
+            self._follow(said, taken[0] if taken else None)
         return bool(said["yes"])
 
     def _rank_gone(self, error: Exception) -> PeerLost:
@@ -199,7 +199,10 @@ class Run:
             return
         text_bytes, size = said["sizes"]
         data = torch.empty(size, dtype=torch.uint8) if whole is None else whole.data
-        self._site.spread(data)
+        try:
+            self._site.spread(data)
+        except RuntimeError as error:
+            raise self._rank_gone(error) from error
         if whole is None:
             put(self._state, Whole(data, text_bytes))
 
