@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus import _core
+from isthmus.errors import PeerLost
 from isthmus.links import Links, Paces, paces
 
 # Rounds of pairs go in so many groups: a link in a group has about twice its share of the uplink.
@@ -226,6 +227,23 @@ def widths(seen: Rates, relayed: Sequence[tuple[int, int, int]] = ()) -> NDArray
     return pair
 
 
+def expect_all(lost: Sequence[str]) -> None:
+    """PeerLost if a site is lost meanwhile: what the others then find is not what links carry."""
+    if lost:
+        raise PeerLost(f'site "{lost[0]}" was lost while links were measured', lost[0])
+
+
+def share(
+    native: _core.Session, sites: Sequence[str], numbers: Sequence[float] | NDArray[np.float64]
+) -> list[tuple[float, ...]]:
+    """Every site's numbers, by rank."""
+    work = native.all_gather(struct.pack(f"<{len(numbers)}d", *numbers))
+    work.wait()
+    rows = work.gathered()
+    expect_all([site for site, row in zip(sites, rows, strict=True) if len(numbers) and not row])
+    return [struct.unpack(f"<{len(row) // 8}d", row) for row in rows]
+
+
 def measure(native: _core.Session, sites: Sequence[str], rank: int, *, terms: bool = True) -> Links:
     """Takes a second or two a phase; every site must call it at the same point. terms: whether an
     exchange may bring them, else what comes is added up."""
@@ -348,6 +366,7 @@ class _Measurement:
                 time.sleep(_LOOK_EVERY)
         for work in works:
             work.wait()
+        expect_all([s for s in looks[0][1] if s not in looks[-1][1]])
         seconds = float(self._share([looks[-1][0]]).max())
         times = np.linspace(0, seconds, _LOOKS_TOLD + 1)
         at = [at for at, _ in looks]
@@ -373,5 +392,4 @@ class _Measurement:
 
     def _share(self, numbers: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64]:
         """Every site's numbers, by rank."""
-        work = self._native.all_gather(struct.pack(f"<{len(numbers)}d", *numbers))
-        return np.array([np.frombuffer(row, "<f8") for row in work.gathered()])
+        return np.array(share(self._native, self._sites, numbers))

@@ -45,12 +45,15 @@ class Session:
         """Whether the others train already, and this site has not been handed their state yet."""
         self.events = Events()
         self.events.follow(self._native, settings.site)
-        # Rails measure together, when all are open: each then finds its part of what they share.
-        if settings.measure and settings.rails == 1 and not self.is_newcomer:
-            self.measure()
         self.dither_key = int.from_bytes(os.urandom(8), "little")
         self.draws = itertools.count()
         _open_sessions.add(self)
+        if settings.measure and settings.rails == 1 and not self.is_newcomer:  # rails: later
+            try:
+                self.measure()
+            except BaseException:
+                self.close()
+                raise
 
     @property
     def site(self) -> str:
@@ -80,8 +83,7 @@ class Session:
 
     @property
     def relayed(self) -> Mapping[tuple[str, str], str]:
-        """Pairs of sites that cannot connect to each other, and by way of whom they do; the same
-        at every site."""
+        """Pairs of sites that cannot connect to each other, and by way of whom they do."""
         return self.seat.relayed
 
     @property
@@ -106,9 +108,7 @@ class Session:
         is what this session has found, whatever the links say."""
         self._check_usable()
         if links is not None and links.sites != self.seat.sites:
-            raise Refused(
-                f"links of the sites {links.sites}, but the session has {self.seat.sites}"
-            )
+            raise Refused(f"links of {links.sites}, but the session has {self.seat.sites}")
         self.seat.go_by(links)
 
     @property

@@ -7,7 +7,6 @@ its streams, and everything is measured again. What did not make the sites faste
 """
 
 import math
-import struct
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from typing import Any, TypeAlias
 
 from isthmus import _core
 from isthmus.links import Links
-from isthmus.measure import measure
+from isthmus.measure import measure, share
 
 most_streams = 16
 _MORE = 4
@@ -152,9 +151,7 @@ class Streams:
 
     def _share(self, row: Sequence[float]) -> list[tuple[float, ...]]:
         """Every site's row, by rank."""
-        work = self._native.all_gather(struct.pack(f"<{len(row)}d", *row))
-        work.wait()
-        return [struct.unpack(f"<{len(data) // 8}d", data) for data in work.gathered()]
+        return share(self._native, self._sites, row)
 
 
 def path(links: Links, a: int, b: int, before: Mapping[str, Any], after: Mapping[str, Any]) -> Path:

@@ -20,6 +20,8 @@ from isthmus.measure import (
     widths,
     without_overload,
 )
+from isthmus.session import Session
+from isthmus.streams import Streams
 from numpy.typing import NDArray
 
 
@@ -132,7 +134,7 @@ class Growing:
     relayed: tuple[tuple[int, int, int], ...] = ()
 
     def __init__(self, *rates: float) -> None:
-        self.rates, self.swaps = list(rates), list[int]()
+        self.rates, self.swaps, self.is_alone = list(rates), list[int](), False
 
     def stats(self) -> dict[str, Any]:
         return {"links": {"b": {"min_rtt_ms": 50.0, "streams": 2}}}
@@ -141,8 +143,11 @@ class Growing:
         self.row = data
         return self
 
+    def wait(self) -> None:
+        pass
+
     def gathered(self) -> list[bytes]:
-        return [self.row, self.row]
+        return [self.row, b"" if self.is_alone else self.row]
 
     def swap(self, data: NDArray[np.uint8], *, round: int) -> "Growing":
         self.swaps.append(len(data))
@@ -173,6 +178,36 @@ def test_two_sites_swap_as_much_again_while_that_is_faster(
     links = measure.measure(cast(_core.Session, link), ["a", "b"], 0)
     assert links.uplink == pytest.approx([found, found])
     assert not link.rates and len(set(link.swaps)) == 1
+
+
+def test_a_site_that_is_lost_while_links_are_measured_is_named() -> None:
+    link = Growing()
+    link.is_alone = True
+    with pytest.raises(isthmus.PeerLost, match='"b" was lost while links were measured') as found:
+        measure.measure(cast(_core.Session, link), ["a", "b"], 0)
+    assert found.value.peer == "b"
+
+
+def test_a_session_whose_links_cannot_be_measured_is_closed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(_: Streams) -> Links:
+        raise isthmus.PeerLost("somebody is gone", "b")
+
+    monkeypatch.setattr(Streams, "measure", fail)
+    closed: list[Session] = []
+    close = Session.close
+    monkeypatch.setattr(Session, "close", lambda self: (closed.append(self), close(self)))
+    keeper = _core.Coordinator(listen="127.0.0.1:0")
+    with ThreadPoolExecutor(2) as pool:
+        made = [
+            pool.submit(Session, replace(testing.settings(name, 2, keeper.address), measure=True))
+            for name in testing.site_names(2)
+        ]
+        errors = [session.exception(30) for session in made]
+    assert [type(error) for error in errors] == [isthmus.PeerLost] * 2
+    assert len(closed) == 2 and all(session._closed for session in closed)
+    keeper.close()
 
 
 @pytest.mark.parametrize(("world", "on_loss"), [(2, None), (3, None), (5, None), (3, "continue")])
