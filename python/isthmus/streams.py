@@ -93,7 +93,6 @@ class Streams:
         self._joined = self._now()
         # Whether this site's links could carry more if it were not for their streams.
         self.are_the_limit = False
-        self._may_grow = False  # the same of the congestion windows in the last look
 
     def measure(self) -> Links:
         """Measure the links, as they were joined, and with more streams while that is faster.
@@ -106,21 +105,21 @@ class Streams:
         counts = [[int(max(table[a][1 + b], table[b][1 + a])) for b in world] for a in world]
         fixed = [bool(row[0]) for row in table]
         self._set(counts)
-        links, held = self._look()
-        may_grow = self._may_grow
+        links, held, may_grow = self._look()
         while (wanted := more(counts, held, fixed)) != counts:
             self._set(wanted)
-            again, still_held = self._look()
+            again, still_held, still_may_grow = self._look()
             if sum(again.uplink) < _FASTER * sum(links.uplink):
                 self._set(counts)
                 self.are_the_limit = may_grow
                 return links
-            counts, links, held, may_grow = wanted, again, still_held, self._may_grow
+            counts, links, held, may_grow = wanted, again, still_held, still_may_grow
         self.are_the_limit = any(held[self._rank])
         return links
 
-    def _look(self) -> tuple[Links, list[list[bool]]]:
-        """What is measured, and which links their sending ends take for held back."""
+    def _look(self) -> tuple[Links, list[list[bool]], bool]:
+        """What is measured, which links their sending ends take for held back, and whether a
+        congestion window of this site's may still grow."""
         self._native.set_paces(0.0)
         before = self._native.stats()["links"]
         links = measure(self._native, self._sites, self._rank, terms=self._terms)
@@ -129,9 +128,9 @@ class Streams:
             path(links, self._rank, i, before[s], after[s]) if s in before else None
             for i, s in enumerate(self._sites)
         ]
-        self._may_grow = any(p.may_grow() for p in paths if p)
         mine = [p is not None and p.is_held() for p in paths]
-        return links, [[bool(held) for held in row] for row in self._share(mine)]
+        held = [[bool(held) for held in row] for row in self._share(mine)]
+        return links, held, any(p.may_grow() for p in paths if p)
 
     def _now(self) -> list[int]:
         links = self._native.stats()["links"]

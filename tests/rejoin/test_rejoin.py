@@ -108,7 +108,7 @@ def check_bits(lines: dict[int, list[Line]]) -> None:
 def test_a_site_that_was_killed_comes_back_with_the_others_bits(
     rendezvous: str, tmp_path: Path, codec: str, delay: int
 ) -> None:
-    world = World(rendezvous, tmp_path, codec=codec, delay=delay, steps=140)
+    world = World(rendezvous, tmp_path, codec=codec, delay=delay, steps=220)
     try:
         amber, birch, cedar = (world.start(name)[0] for name in NAMES)
         birch.wait_for_step(8)
@@ -117,7 +117,7 @@ def test_a_site_that_was_killed_comes_back_with_the_others_bits(
         lines = by_step([amber, cedar, again])
         check_bits(lines)
         first = again.lines[0]["step"]
-        assert 8 < first < 140
+        assert 8 < first < 220
         assert all(len(lines[step]) == (3 if step >= first else 2) for step in lines)
         assert all(line["sample"] == line["step"] + 1 for line in again.lines)
         [[donor, takers, step]] = again.lines[-1]["pauses"]
@@ -127,7 +127,7 @@ def test_a_site_that_was_killed_comes_back_with_the_others_bits(
 
 
 def test_all_ranks_of_a_site_come_back(rendezvous: str, tmp_path: Path) -> None:
-    world = World(rendezvous, tmp_path, steps=140)
+    world = World(rendezvous, tmp_path, steps=220)
     try:
         (amber,) = world.start("amber")
         birch = world.start("birch", ranks=2)
@@ -139,7 +139,7 @@ def test_all_ranks_of_a_site_come_back(rendezvous: str, tmp_path: Path) -> None:
         lines = by_step([amber, *cedar, *again])
         check_bits(lines)
         first = again[0].lines[0]["step"]
-        assert again[1].lines[0]["step"] == first < 140
+        assert again[1].lines[0]["step"] == first < 220
         assert all(len(lines[step]) == 5 for step in lines if step >= first)
     finally:
         world.end()
@@ -188,7 +188,7 @@ def test_a_site_that_may_not_go_on_ends_with_the_same_error_at_all_its_ranks(
 
 
 def test_a_new_site_comes_in(rendezvous: str, tmp_path: Path) -> None:
-    world = World(rendezvous, tmp_path, steps=140)
+    world = World(rendezvous, tmp_path, steps=220)
     try:
         ranks = [world.start(name)[0] for name in NAMES]
         ranks[0].wait_for_step(8)
@@ -204,7 +204,7 @@ def test_a_new_site_comes_in(rendezvous: str, tmp_path: Path) -> None:
 
 def test_a_new_site_goes_by_the_links_that_the_others_knew(rendezvous: str, tmp_path: Path) -> None:
     mbit = [100, 400, 1000]  # of which even shares would not be the plan
-    world = World(rendezvous, tmp_path, steps=140, mbit=mbit, codec="f32")
+    world = World(rendezvous, tmp_path, steps=220, mbit=mbit, codec="f32")
     try:
         ranks = [world.start(name)[0] for name in NAMES]
         ranks[0].wait_for_step(8)
@@ -221,7 +221,7 @@ def test_a_new_site_goes_by_the_links_that_the_others_knew(rendezvous: str, tmp_
 def test_where_the_donor_dies_while_it_gives_another_one_does(
     rendezvous: str, tmp_path: Path
 ) -> None:
-    world = World(rendezvous, tmp_path, steps=140, dies_giving=str(tmp_path / "dead"))
+    world = World(rendezvous, tmp_path, steps=220, dies_giving=str(tmp_path / "dead"))
     try:
         ranks = {name: world.start(name)[0] for name in NAMES}
         ranks["birch"].wait_for_step(8)
@@ -274,7 +274,7 @@ def test_two_sites_of_which_one_dies_wait_for_its_replacement(
 def test_a_newcomer_of_another_codec_is_told_and_the_others_go_on(
     rendezvous: str, tmp_path: Path
 ) -> None:
-    world = World(rendezvous, tmp_path, steps=140)
+    world = World(rendezvous, tmp_path, steps=220)
     try:
         ranks = [world.start(name)[0] for name in NAMES]
         ranks[0].wait_for_step(8)

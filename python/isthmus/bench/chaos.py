@@ -149,11 +149,11 @@ class Told:
         return self.world.inject(fault)
 
 
-def reference(asked: argparse.Namespace, settings: Settings, folder: Path) -> float:
-    """The loss of a run without faults. On loopback, and without rests: bits do not depend on
-    either."""
+def reference(asked: argparse.Namespace, settings: Settings, shards: Path, folder: Path) -> float:
+    """The loss of a run without faults, on the text of `shards`. On loopback, and without rests:
+    bits do not depend on either."""
     settings.write(folder)
-    for path in asked.shards.glob("shard*.npy"):
+    for path in shards.glob("shard*.npy"):
         shutil.copy(path, folder)
     with worlds.on_loopback(folder):
         course = Course(folder, asked.patience, records.Watch(folder))
@@ -172,7 +172,7 @@ def references(
         own = folder / f"reference{number}"
         own.mkdir()
         alike = replace(settings, seed=settings.seed + number, compute_s=0.0, last_step=steps - 1)
-        found.append(reference(asked, alike, own))
+        found.append(reference(asked, alike, folder, own))
         print(f"  without faults, seed {alike.seed}, {steps} steps: loss {found[-1]:.4f}")
     return found
 
@@ -226,7 +226,6 @@ def run(asked: argparse.Namespace, ledger: Ledger, folder: Path) -> bool:
         compute_s=asked.compute,
     )
     learner.prepare(folder)
-    asked.shards = folder
     story = soak(asked, settings, folder)
     verdicts = [*judge.judge(story), judge.throughput(story)]
     losses: list[float] = []
