@@ -347,7 +347,7 @@ def join(
     ("bbr"); a kernel that lacks it keeps its own. relay: a third site may pass on data of two that
     cannot connect, and this one does for others (True). codec_threads: threads that decode, add and
     encode beside the session's own. rails: gateways (1), the same at every rank of every site; rank
-    r listens at `listen`'s port + r (docs/rails.md). on_loss: raise or continue (docs/losses.md).
+    r listens at `listen`'s port + r (docs/rails.md). on_loss: raise, continue, wait.
 
     What is None comes from ISTHMUS_RENDEZVOUS, ISTHMUS_SITE and so on. Raises Refused, Timeout (it
     names the sites that came), PeerLost or WireError.
