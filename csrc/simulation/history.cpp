@@ -61,7 +61,8 @@ void History::fails(int process, const Status& why) {
   const auto is_of = [](Trouble kind) {
     return [kind](const BlowPlan& blow) { return blow.what.kind == kind; };
   };
-  const bool damaged = std::ranges::any_of(plan_.blows, is_of(Trouble::corrupt));
+  const bool damaged = std::ranges::any_of(plan_.blows, is_of(Trouble::corrupt)) ||
+                       std::ranges::any_of(plan_.blows, is_of(Trouble::payload));
   if (why.code == Code::internal_error || (why.code == Code::wire_error && !damaged))
     complain(title(process) + " fails: \"" + why.text + "\"");
 }

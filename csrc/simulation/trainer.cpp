@@ -14,7 +14,30 @@ constexpr std::uint64_t settling_steps = 2;
 constexpr std::int64_t rejoin_timeout_ns = 300 * second_ns;
 constexpr std::uint64_t sabotaged_step = 2;
 
+StreamCounts counts_of(const Engine& engine) {
+  StreamCounts counts;
+  for (const auto& [peer, link] : engine.stats().links)
+    counts += {link.streams_broken, link.streams_replaced, link.frames_again, link.damages};
+  return counts;
+}
+
 }  // namespace
+
+StreamCounts& StreamCounts::operator+=(const StreamCounts& more) {
+  lost += more.lost;
+  replaced += more.replaced;
+  frames_again += more.frames_again;
+  damages += more.damages;
+  return *this;
+}
+
+StreamCounts Trainer::stream_counts() const {
+  StreamCounts counts = streams_before_;
+  for (const auto* seat : {&current_, &previous_, &next_, &joining_})
+    if (*seat != nullptr) counts += counts_of(*(*seat)->engine);
+  for (const auto& seat : left_) counts += counts_of(*seat->engine);
+  return counts;
+}
 
 Trainer::Trainer(Surroundings around, int site, int life)
     : around_(std::move(around)),
@@ -41,7 +64,11 @@ std::int64_t Trainer::step_engines(std::int64_t now_ns) {
   for (auto* seat : {&current_, &previous_, &next_, &joining_})
     if (*seat != nullptr) next_ns = std::min(next_ns, (*seat)->engine->step(now_ns));
   for (auto& seat : left_) next_ns = std::min(next_ns, seat->engine->step(now_ns));
-  const auto closed = std::erase_if(left_, [](auto& seat) { return seat->engine->closed(); });
+  const auto closed = std::erase_if(left_, [this](auto& seat) {
+    if (!seat->engine->closed()) return false;
+    streams_before_ += counts_of(*seat->engine);
+    return true;
+  });
   return closed > 0 ? now_ns : next_ns;
 }
 
