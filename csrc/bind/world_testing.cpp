@@ -20,9 +20,9 @@ using py::literals::operator""_a;
 constexpr std::array code_names = {"ok",         "timeout",   "peer_lost",     "refused",
                                    "wire_error", "cancelled", "internal_error"};
 constexpr std::array end_names = {"reached", "out_of_time", "stuck", "livelock"};
-constexpr std::array trouble_names = {"kill",  "freeze", "cut",      "isolate",
-                                      "clog",  "slow",   "truncate", "corrupt",
-                                      "lie",   "leave",  "absent",   "coordinator_killed",
+constexpr std::array trouble_names = {"kill",  "freeze",  "cut",      "isolate",
+                                      "clog",  "slow",    "truncate", "corrupt",
+                                      "lie",   "leave",   "absent",   "coordinator_killed",
                                       "reset", "silence", "payload"};
 constexpr std::array lie_names = {"offset", "length",  "transfer", "operation",
                                   "source", "garbage", "twice"};

@@ -55,16 +55,19 @@ void History::goes(int process, const std::string& why) {
   tell(process, why);
 }
 
-// What may be the end of a process, and what must not.
-void History::fails(int process, const Status& why) {
+// What may be the end of a process, and what must not. While sites train, who is lost is noticed
+// long before an operation without progress times out.
+void History::fails(int process, const Status& why, bool trains) {
   tell(process, "fails: " + why.text);
-  const auto is_of = [](Trouble kind) {
-    return [kind](const BlowPlan& blow) { return blow.what.kind == kind; };
-  };
-  const bool damaged = std::ranges::any_of(plan_.blows, is_of(Trouble::corrupt)) ||
-                       std::ranges::any_of(plan_.blows, is_of(Trouble::payload));
-  if (why.code == Code::internal_error || (why.code == Code::wire_error && !damaged))
+  if (why.code == Code::internal_error || (why.code == Code::wire_error && !damaged_) ||
+      (why.code == Code::timeout && trains))
     complain(title(process) + " fails: \"" + why.text + "\"");
+}
+
+void History::hears_of(int process, const std::string& why) {
+  tell(process, "hears: " + why);
+  if (!damaged_ && why.find("broke the protocol") != std::string::npos)
+    complain(title(process) + " hears: \"" + why + "\"");
 }
 
 void History::stands(int process, EpochKey key, const std::vector<std::string>& sites) {

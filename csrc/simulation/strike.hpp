@@ -5,8 +5,8 @@
 
 namespace isthmus {
 
-// Now; `at_ns` is the caller's. A kill is that of the host alone: whoever plays it keeps book of who
-// lives. `patience_ns`: of a kernel whose bytes nobody acknowledges. Where the pair has no such
+// Now; `at_ns` is the caller's. A kill is that of the host alone: whoever plays it keeps book of
+// who lives. `patience_ns`: of a kernel whose bytes nobody acknowledges. Where the pair has no such
 // stream at the moment, nothing happens.
 // REQUIRES: a kind that a host or a stream can suffer: not lie, leave, absent, coordinator_killed.
 void strike(SimNet& net, const TroublePlan& what, std::int64_t patience_ns);

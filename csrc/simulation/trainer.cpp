@@ -108,6 +108,7 @@ EngineOptions Trainer::options_for(const Call& call, std::int64_t timeout_ns) {
   if (world.favourite >= 0)
     options.favourite = world.sites[static_cast<std::size_t>(world.favourite)].name;
   options.tell = [this](const Event& event) {
+    if (!event.why.empty()) around_.history.hears_of(process_, event.why);
     if (event.kind == Event::Kind::lost) around_.pass(Milestone::installed, site_);
   };
   return options;
@@ -177,7 +178,8 @@ void Trainer::leave(std::unique_ptr<Seat> seat) {
 }
 
 void Trainer::end(const Status& why) {
-  around_.history.fails(process_, why);
+  const bool trains = stage_ == Stage::training || stage_ == Stage::boundary;
+  around_.history.fails(process_, why, trains);
   stage_ = Stage::over;
   timer_ns_ = never_ns;
   for (auto* seat : {&current_, &previous_, &next_, &joining_})

@@ -275,9 +275,7 @@ class Run {
     }
   }
 
-  bool joined(int site) const {
-    return report_.sites[static_cast<std::size_t>(site)].joined.done;
-  }
+  bool joined(int site) const { return report_.sites[static_cast<std::size_t>(site)].joined.done; }
 
   void strike(const TroublePlan& t, SiteReport& report) {
     // While sites join, a stream that breaks ends that.

@@ -46,6 +46,19 @@ def test_runs_that_once_were_broken_are_not(seed: int) -> None:
     assert not _core.simulate_run(seed, streams=False)["broken"]
 
 
+@pytest.mark.parametrize(
+    "seed",
+    [
+        4393,  # two streams of a link broke at once: what was kept to be sent again pointed into
+        4468,  # memory that was given back, and came damaged until the link was given up
+    ],
+)
+def test_runs_with_broken_streams_that_once_were_broken_are_not(seed: int) -> None:
+    report = _core.simulate_run(seed)
+    assert not report["broken"]
+    assert not report["damages"]
+
+
 def test_an_undisturbed_run_has_one_epoch_and_loses_nobody() -> None:
     for seed in range(40):
         report = _core.simulate_run(seed, calm=True)
