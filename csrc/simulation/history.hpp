@@ -35,7 +35,7 @@ class History {
   int comes(int site);  // a process; returns its number
   void goes(int process, const std::string& why);
   void fails(int process, const Status& why, bool trains);  // by itself
-  void hears_of(int process, const std::string& why);  // a loss, or a stream's
+  void hears_of(int process, const std::string& why);       // a loss, or a stream's
   // From now on a protocol may be broken by what was changed on its way.
   void damaged() { damaged_ = true; }
   void stands(int process, EpochKey key, const std::vector<std::string>& sites);
