@@ -20,10 +20,10 @@ using py::literals::operator""_a;
 constexpr std::array code_names = {"ok",         "timeout",   "peer_lost",     "refused",
                                    "wire_error", "cancelled", "internal_error"};
 constexpr std::array end_names = {"reached", "out_of_time", "stuck", "livelock"};
-constexpr std::array trouble_names = {"kill",  "freeze", "cut",      "isolate",
-                                      "clog",  "slow",   "truncate", "corrupt",
-                                      "lie",   "leave",  "absent",   "coordinator_killed",
-                                      "reset", "silence"};
+constexpr std::array trouble_names = {"kill",  "freeze",  "cut",      "isolate",
+                                      "clog",  "slow",    "truncate", "corrupt",
+                                      "lie",   "leave",   "absent",   "coordinator_killed",
+                                      "reset", "silence", "payload"};
 constexpr std::array lie_names = {"offset", "length",  "transfer", "operation",
                                   "source", "garbage", "twice"};
 constexpr std::array collective_names = {"",           "all_reduce", "broadcast",
@@ -112,6 +112,7 @@ TroublePlan trouble_from(const py::dict& values, const WorldPlan& world) {
   s.take("site", plan.site);
   s.take("peer", plan.peer);
   s.take("factor", plan.factor);
+  plan.damage = plan.at_ns / millisecond_ns % 2 == 0 ? Damage::header : Damage::any;
   s.end();
   if (plan.site < 0 || plan.site >= world.world() || plan.peer < 0 || plan.peer >= world.world())
     throw py::value_error("there is no such site");

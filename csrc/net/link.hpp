@@ -63,6 +63,8 @@ struct LinkStats {
   int streams = 0;
   std::uint64_t streams_broken = 0;  // since joining
   std::uint64_t frames_again = 0;    // sent once more for that
+  std::uint64_t streams_replaced = 0;
+  std::uint64_t damages = 0;  // headers and payloads of data that came changed, and were not used
   // Of the data streams: the least min_rtt, the longest busy, the largest segment, sums of the
   // rest; rtt is the control stream's, and retransmits and segments are with it.
   PathInfo path;

@@ -105,6 +105,7 @@ Status Link::take_header(DataStream& data, Traffic& traffic) {
 Status Link::damaged(DataStream& data, const std::string& what) {
   data.ended = data.damaged = true;
   data.why = what;
+  ++stats_.damages;
   if (++damages_ > most_damages) return wire_error(what + ", again and again");
   return {};
 }

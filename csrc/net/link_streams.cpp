@@ -30,7 +30,7 @@ bool Link::add(std::unique_ptr<Stream> stream, std::uint16_t number, bool dialle
   data.greets = dialled;
   data.unproven = !dialled;
   data.replaces = missing_ > 0;
-  if (data.replaces) --missing_;
+  if (data.replaces) --missing_, ++stats_.streams_replaced;
   data_.push_back(std::move(data));
   share_unsent();
   return true;

@@ -52,9 +52,10 @@ enum class SimEnd {
 enum class Fault { kill, freeze, cut, clog, slow, truncate, corrupt };
 
 enum class Damage {
-  header,
-  any
-};  // header: a byte of the next frame header that the stream carries
+  header,  // a byte of the next frame header that the stream carries
+  any,
+  data  // any byte of a data stream
+};
 
 // Faults drawn by the seed. All but kill, truncate and corrupt end after at most longest_ns.
 struct Storm {

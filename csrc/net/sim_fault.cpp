@@ -133,7 +133,8 @@ bool SimNet::truncate(int site, int peer) {
 }
 
 bool SimNet::corrupt(int site, int peer, Damage damage) {
-  const auto way = choose(*world_, site, peer);
+  const auto way =
+      damage == Damage::data ? choose_data(*world_, site, peer) : choose(*world_, site, peer);
   if (way) way->pipe().damage_next = damage;
   return way.has_value();
 }

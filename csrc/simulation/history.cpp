@@ -55,15 +55,21 @@ void History::goes(int process, const std::string& why) {
   tell(process, why);
 }
 
-// What may be the end of a process, and what must not.
-void History::fails(int process, const Status& why) {
+// What may be the end of a process, and what must not. While sites train, who is lost is noticed
+// long before an operation without progress times out.
+void History::fails(int process, const Status& why, bool trains) {
   tell(process, "fails: " + why.text);
-  const auto is_of = [](Trouble kind) {
-    return [kind](const BlowPlan& blow) { return blow.what.kind == kind; };
-  };
-  const bool damaged = std::ranges::any_of(plan_.blows, is_of(Trouble::corrupt));
-  if (why.code == Code::internal_error || (why.code == Code::wire_error && !damaged))
+  if (why.code == Code::internal_error || (why.code == Code::wire_error && !damaged_) ||
+      (why.code == Code::timeout && trains))
     complain(title(process) + " fails: \"" + why.text + "\"");
+}
+
+// A site that others have given up may say a last census that they do not understand any more.
+void History::hears_of(int process, const std::string& why) {
+  tell(process, "hears: " + why);
+  const auto says = [&why](const char* what) { return why.find(what) != std::string::npos; };
+  if (!damaged_ && says("broke the protocol") && !says("its census makes no sense"))
+    complain(title(process) + " hears: \"" + why + "\"");
 }
 
 void History::stands(int process, EpochKey key, const std::vector<std::string>& sites) {

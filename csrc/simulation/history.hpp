@@ -34,7 +34,10 @@ class History {
   void at(std::int64_t now_ns) { now_ns_ = now_ns; }
   int comes(int site);  // a process; returns its number
   void goes(int process, const std::string& why);
-  void fails(int process, const Status& why);  // by itself
+  void fails(int process, const Status& why, bool trains);  // by itself
+  void hears_of(int process, const std::string& why);       // a loss, or a stream's
+  // From now on a protocol may be broken by what was changed on its way.
+  void damaged() { damaged_ = true; }
   void stands(int process, EpochKey key, const std::vector<std::string>& sites);
   void begins(int process, OperationKey key, int rank);
   void says(int process, OperationKey key, int rank, const std::vector<std::byte>& payload);
@@ -83,6 +86,7 @@ class History {
 
   const RunPlan& plan_;
   std::int64_t now_ns_ = 0;
+  bool damaged_ = false;
   std::vector<Process> processes_;
   std::vector<int> lives_;
   std::map<EpochKey, std::vector<std::string>> rosters_;

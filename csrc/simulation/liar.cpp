@@ -6,6 +6,7 @@
 
 #include "base/random.hpp"
 #include "net/frame.hpp"
+#include "simulation/tampering.hpp"
 #include "simulation/world.hpp"
 
 namespace isthmus {
@@ -18,14 +19,7 @@ class Liar {
   Liar(Lie lie, std::uint64_t seed, std::uint64_t& told) : lie_(lie), random_(seed), told_(told) {}
 
   void change(std::vector<std::byte>& segment) {
-    std::array<std::byte, sizeof frame_magic> magic;
-    store(magic.data(), frame_magic);
-    auto at = segment.begin();
-    while (true) {
-      at = std::search(at, segment.end(), magic.begin(), magic.end());
-      if (segment.end() - at < static_cast<std::ptrdiff_t>(header_bytes)) return;
-      at = segment.begin() + change_frame(segment, at - segment.begin());
-    }
+    each_frame(segment, [&](std::ptrdiff_t at) { return change_frame(segment, at); });
   }
 
  private:

@@ -147,6 +147,7 @@ TroublePlan draw_trouble(Random& random, const WorldPlan& plan) {
   const bool while_joining = random.one_in(6);
   trouble.at_ns = while_joining ? random.between<std::int64_t>(0, plan.begin_ns())
                                 : plan.begin_ns() + random.between<std::int64_t>(0, 3 * second_ns);
+  trouble.damage = trouble.at_ns / millisecond_ns % 2 == 0 ? Damage::header : Damage::any;
   return trouble;
 }
 
@@ -239,6 +240,7 @@ bool survivable(const TroublePlan& trouble, const WorldPlan& plan) {
     case Trouble::slow:
     case Trouble::reset:
     case Trouble::silence:
+    case Trouble::payload:
       return true;
     case Trouble::freeze:
     case Trouble::cut:

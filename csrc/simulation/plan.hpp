@@ -7,6 +7,7 @@
 
 #include "base/clock.hpp"
 #include "base/random.hpp"
+#include "net/sim.hpp"
 #include "session/engine.hpp"
 
 namespace isthmus {
@@ -28,6 +29,7 @@ enum class Trouble {
   coordinator_killed,
   reset,    // one data stream between site and peer, at any byte: nobody is to notice
   silence,  // nothing passes by one data stream any more, and neither end is told
+  payload,  // one byte of a data stream from site to peer
 };
 
 enum class Lie { offset, length, transfer, operation, source, garbage, twice };
@@ -40,6 +42,7 @@ struct TroublePlan {
   std::int64_t for_ns = never_ns;
   int factor = 1;
   Lie lie = Lie::offset;
+  Damage damage = Damage::header;  // corrupt
 };
 
 // `from` cannot connect to `to`.

@@ -54,6 +54,8 @@ std::string say(const TroublePlan& t, const WorldPlan& plan) {
       return at + "one data stream between " + site + " and " + peer + " is reset";
     case Trouble::silence:
       return at + "one data stream between " + site + " and " + peer + " falls silent";
+    case Trouble::payload:
+      return at + "a byte of a data stream from " + site + " to " + peer + " arrives changed";
   }
   return {};
 }

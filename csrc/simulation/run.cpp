@@ -10,6 +10,8 @@
 #include "mesh/coordinator.hpp"
 #include "simulation/shape.hpp"
 #include "simulation/stranger.hpp"
+#include "simulation/strike.hpp"
+#include "simulation/tampering.hpp"
 #include "simulation/trainer.hpp"
 
 namespace isthmus {
@@ -171,47 +173,31 @@ void Drama::strike(const BlowPlan& blow) {
                               ? "the coordinator"
                               : plan_.world.sites[static_cast<std::size_t>(what.site)].name;
   history_.tell(-1, "BLOW: " + std::string(name_of(what.kind)) + " " + who);
-  report_.struck.push_back({what.kind, scene(), of_coordinator, harmless(blow, plan_)});
-  const bool lasts =
-      what.kind != Trouble::kill && what.kind != Trouble::truncate && what.kind != Trouble::corrupt;
+  const std::string during = scene();
+  const bool unnoticed = is_of_data(what.kind) ? during == "training" : harmless(blow, plan_);
+  report_.struck.push_back({what.kind, during, of_coordinator, unnoticed});
+  // A payload's damage breaks one stream, but for streams that are not yet a link's.
+  const bool of_payload = what.kind == Trouble::payload;
+  if (what.kind == Trouble::corrupt || (of_payload && !unnoticed)) history_.damaged();
+  const bool lasts = what.kind != Trouble::kill && what.kind != Trouble::truncate &&
+                     what.kind != Trouble::corrupt && !is_of_data(what.kind);
   const std::int64_t until_ns = net_.now_ns() + (lasts ? what.for_ns : 0);
   last_ns_ = std::max(last_ns_, until_ns);
   steps_at_last_.clear();
   if (of_coordinator) return strike_coordinator(what);
   if (lasts) home(what.site).ill_until_ns = std::max(home(what.site).ill_until_ns, until_ns);
-  switch (what.kind) {
-    case Trouble::kill:
-      return die(what.site, "is killed");
-    case Trouble::freeze:
-      return net_.freeze(what.site, what.for_ns);
-    case Trouble::cut:
-      return net_.cut(what.site, what.peer, what.for_ns);
-    case Trouble::isolate:
-      return net_.cut(what.site, what.for_ns);
-    case Trouble::slow:
-      return net_.slow(what.site, what.factor, what.for_ns);
-    case Trouble::clog:
-      (void)net_.clog(what.site, what.peer, what.for_ns);
-      return;
-    case Trouble::truncate:
-      (void)net_.truncate(what.site, what.peer);
-      return;
-    case Trouble::corrupt:
-      (void)net_.corrupt(what.site, what.peer, Damage::header);
-      return;
-    default:
-      ISTHMUS_CHECK(false);
-  }
+  if (what.kind == Trouble::kill) return die(what.site, "is killed");
+  isthmus::strike(net_, what, plan_.world.heartbeat_timeout_ns);
 }
 
 void Drama::strike_coordinator(const TroublePlan& what) {
   const int host = plan_.coordinator_host();
   if (plan_.serves && what.kind == Trouble::coordinator_killed) return die(host, "is killed");
-  if (what.kind == Trouble::freeze) return net_.freeze(host, what.for_ns);
-  if (what.kind == Trouble::isolate) return net_.cut(host, what.for_ns);
-  if (what.kind == Trouble::cut) {
-    if (what.peer != host) net_.cut(host, what.peer, what.for_ns);
-    return;
+  if (what.kind != Trouble::coordinator_killed) {
+    TroublePlan there = what;
+    there.site = host;
+    if (there.kind == Trouble::cut && there.peer == host) return;
+    return isthmus::strike(net_, there, plan_.world.heartbeat_timeout_ns);
   }
   if (std::exchange(coordinator_gone_, true)) return;
   net_.kill(host);
@@ -324,6 +310,8 @@ void Drama::judge() {
 
 RunReport Drama::run() {
   shape(net_, plan_.world);
+  for (int site = 0; site < world() && is_on_the_wire(plan_.sabotage); ++site)
+    net_.tamper(site, make_saboteur(plan_.sabotage, [this] { report_.sabotaged = true; }));
   if (!plan_.serves) serve();
   for (int site = 0; site < world(); ++site)
     net_.at(plan_.world.sites[static_cast<std::size_t>(site)].join_ns,
@@ -344,9 +332,11 @@ RunReport Drama::run() {
   report_.ended_ns = net_.now_ns();
   for (const Home& h : homes_) {
     report_.processes += static_cast<int>(h.lives.size());
-    for (const auto& life : h.lives)
+    for (const auto& life : h.lives) {
       if (life->engine() != nullptr)
         report_.epochs = std::max(report_.epochs, life->engine()->epoch());
+      report_.streams += life->stream_counts();
+    }
   }
   judge();
   report_.trace = net_.trace_hash();

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "net/sim.hpp"
-#include "simulation/run_plan.hpp"
+#include "simulation/trainer.hpp"
 
 namespace isthmus {
 
@@ -22,6 +22,7 @@ struct RunReport {
   std::uint32_t epochs = 0;  // the highest one
   std::size_t checked = 0;   // sums that were compared
   int processes = 0;
+  StreamCounts streams;
   bool sabotaged = false;
   std::vector<Struck> struck;
   std::vector<std::string> broken;  // what should have held and did not; empty: all is well

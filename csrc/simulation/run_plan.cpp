@@ -64,9 +64,37 @@ BlowPlan draw_blow(Random& random, const RunPlan& plan) {
   return blow;
 }
 
+// What happens to single data streams, in two of three runs; in some nothing else does. Numbers of
+// its own, so that a seed's run is else what it would be.
+void draw_stream_blows(std::uint64_t seed, RunPlan& plan) {
+  constexpr int most_at_once = 4;
+  Random random(mix(seed ^ 0x57e4a5));
+  if (random.one_in(3)) return;
+  if (random.one_in(4)) plan.blows.clear();
+  for (SitePlan& site : plan.world.sites)
+    if (random.one_in(2)) site.streams = random.between(1, 4);
+  const auto world = static_cast<std::uint64_t>(plan.world.world());
+  for (int left = random.between(1, 3); left > 0; --left) {
+    BlowPlan blow;
+    blow.what.kind =
+        pick(random, std::array{Trouble::reset, Trouble::reset, Trouble::reset, Trouble::silence,
+                                Trouble::payload, Trouble::payload, Trouble::payload});
+    blow.what.site = static_cast<int>(random.below(world));
+    blow.what.peer = static_cast<int>(
+        (static_cast<std::uint64_t>(blow.what.site) + 1 + random.below(world - 1)) % world);
+    blow.what.for_ns = 0;
+    draw_moment(random, plan.blows.empty(), blow);
+    const int times = blow.what.kind == Trouble::silence ? 1 : random.between(1, most_at_once);
+    for (int time = 0; time < times; ++time) {
+      plan.blows.push_back(blow);
+      blow.what.at_ns += random.between<std::int64_t>(0, 100 * millisecond_ns);
+    }
+  }
+}
+
 }  // namespace
 
-RunPlan draw_run(std::uint64_t seed) {
+RunPlan draw_run(std::uint64_t seed, bool streams) {
   Random random(mix(seed ^ 0x7a1e0f5));
   RunPlan plan;
   WorldPlan& world = plan.world;
@@ -97,6 +125,7 @@ RunPlan draw_run(std::uint64_t seed) {
   if (plan.serves) plan.lives[0] = -1;  // without a coordinator nobody comes in
   const int blows = random.between(1, most_blows);
   for (int i = 0; i < blows; ++i) plan.blows.push_back(draw_blow(random, plan));
+  if (streams) draw_stream_blows(seed, plan);
   return plan;
 }
 
@@ -122,8 +151,8 @@ bool harmless(const BlowPlan& blow, const RunPlan& plan) {
 const char* name_of(Trouble kind) {
   constexpr std::array names = {"kill",   "freeze",      "cut",     "isolate", "clog",
                                 "slow",   "truncate",    "corrupt", "lie",     "leave",
-                                "absent", "coordinator", "reset",   "silence"};
-  static_assert(names.size() == static_cast<std::size_t>(Trouble::silence) + 1);
+                                "absent", "coordinator", "reset",   "silence", "payload"};
+  static_assert(names.size() == static_cast<std::size_t>(Trouble::payload) + 1);
   return names[static_cast<std::size_t>(kind)];
 }
 

@@ -47,6 +47,10 @@ enum class Sabotage {
   stale_roster,    // of one site in one epoch
   hang,            // of one site, while it trains
   two_sides,       // too few go on all the same
+  // Of all sites, on the wire (tampering.hpp).
+  unchecked,  // no payload's checksum is looked at
+  unsent,     // what a dead stream lost is not sent again
+  sent_twice  // nor is only what it lost
 };
 
 struct RunPlan {
@@ -69,7 +73,8 @@ struct RunPlan {
   int coordinator_host() const { return serves ? 0 : world.world(); }
 };
 
-RunPlan draw_run(std::uint64_t seed);
+// `streams` false: without what happens to single data streams.
+RunPlan draw_run(std::uint64_t seed, bool streams = true);
 std::vector<std::string> describe(const RunPlan& plan);
 
 // Whether nobody may be lost by it.

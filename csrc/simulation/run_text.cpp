@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "simulation/run_plan.hpp"
+#include "simulation/strike.hpp"
 
 namespace isthmus {
 namespace {
@@ -28,10 +29,11 @@ std::string say(const BlowPlan& blow, const RunPlan& plan) {
   if (what.kind != Trouble::coordinator_killed)
     text += " " + (blow.there ? "the site that has passed it" : name(what.site));
   const bool of_pair = what.kind == Trouble::cut || what.kind == Trouble::truncate ||
-                       what.kind == Trouble::corrupt || what.kind == Trouble::clog;
+                       what.kind == Trouble::corrupt || what.kind == Trouble::clog ||
+                       is_of_data(what.kind);
   if (of_pair) text += " and " + name(what.peer);
-  const bool at_once =
-      what.kind == Trouble::kill || what.kind == Trouble::truncate || what.kind == Trouble::corrupt;
+  const bool at_once = what.kind == Trouble::kill || what.kind == Trouble::truncate ||
+                       what.kind == Trouble::corrupt || is_of_data(what.kind);
   if (!at_once) text += " for " + seconds(what.for_ns);
   return text;
 }

@@ -14,7 +14,30 @@ constexpr std::uint64_t settling_steps = 2;
 constexpr std::int64_t rejoin_timeout_ns = 300 * second_ns;
 constexpr std::uint64_t sabotaged_step = 2;
 
+StreamCounts counts_of(const Engine& engine) {
+  StreamCounts counts;
+  for (const auto& [peer, link] : engine.stats().links)
+    counts += {link.streams_broken, link.streams_replaced, link.frames_again, link.damages};
+  return counts;
+}
+
 }  // namespace
+
+StreamCounts& StreamCounts::operator+=(const StreamCounts& more) {
+  lost += more.lost;
+  replaced += more.replaced;
+  frames_again += more.frames_again;
+  damages += more.damages;
+  return *this;
+}
+
+StreamCounts Trainer::stream_counts() const {
+  StreamCounts counts = streams_before_;
+  for (const auto* seat : {&current_, &previous_, &next_, &joining_})
+    if (*seat != nullptr) counts += counts_of(*(*seat)->engine);
+  for (const auto& seat : left_) counts += counts_of(*seat->engine);
+  return counts;
+}
 
 Trainer::Trainer(Surroundings around, int site, int life)
     : around_(std::move(around)),
@@ -41,7 +64,11 @@ std::int64_t Trainer::step_engines(std::int64_t now_ns) {
   for (auto* seat : {&current_, &previous_, &next_, &joining_})
     if (*seat != nullptr) next_ns = std::min(next_ns, (*seat)->engine->step(now_ns));
   for (auto& seat : left_) next_ns = std::min(next_ns, seat->engine->step(now_ns));
-  const auto closed = std::erase_if(left_, [](auto& seat) { return seat->engine->closed(); });
+  const auto closed = std::erase_if(left_, [this](auto& seat) {
+    if (!seat->engine->closed()) return false;
+    streams_before_ += counts_of(*seat->engine);
+    return true;
+  });
   return closed > 0 ? now_ns : next_ns;
 }
 
@@ -81,6 +108,7 @@ EngineOptions Trainer::options_for(const Call& call, std::int64_t timeout_ns) {
   if (world.favourite >= 0)
     options.favourite = world.sites[static_cast<std::size_t>(world.favourite)].name;
   options.tell = [this](const Event& event) {
+    if (!event.why.empty()) around_.history.hears_of(process_, event.why);
     if (event.kind == Event::Kind::lost) around_.pass(Milestone::installed, site_);
   };
   return options;
@@ -150,7 +178,8 @@ void Trainer::leave(std::unique_ptr<Seat> seat) {
 }
 
 void Trainer::end(const Status& why) {
-  around_.history.fails(process_, why);
+  const bool trains = stage_ == Stage::training || stage_ == Stage::boundary;
+  around_.history.fails(process_, why, trains);
   stage_ = Stage::over;
   timer_ns_ = never_ns;
   for (auto* seat : {&current_, &previous_, &next_, &joining_})

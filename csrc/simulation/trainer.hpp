@@ -20,6 +20,12 @@
 
 namespace isthmus {
 
+// What happened to single data streams, of links that stood to the end of their sessions.
+struct StreamCounts {
+  std::uint64_t lost = 0, replaced = 0, frames_again = 0, damages = 0;
+  StreamCounts& operator+=(const StreamCounts& more);
+};
+
 // Where a trainer lives.
 struct Surroundings {
   Network& network;
@@ -50,6 +56,7 @@ class Trainer final : public Actor {
   bool comes_in() const { return !training_ || next_ != nullptr || joining_ != nullptr; }
   bool hands_over() const;
   bool misses() const { return missed_; }
+  StreamCounts stream_counts() const;
 
  private:
   enum class Stage {
@@ -131,6 +138,7 @@ class Trainer final : public Actor {
   std::vector<std::shared_ptr<Work>> waits_;  // for these
   std::shared_ptr<Work> word_;                // said at the last boundary
   bool missed_ = false;                       // somebody, in the current epoch
+  StreamCounts streams_before_;               // of sessions that are closed
 
   // Epochs.
   bool attends_ = false, listens_ = false;

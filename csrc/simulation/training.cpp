@@ -1,6 +1,7 @@
 #include "simulation/training.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 
 #include "base/bytes.hpp"
@@ -10,7 +11,14 @@ namespace isthmus {
 
 std::uint64_t hash_of(ByteView bytes) {
   std::uint64_t hash = mix(bytes.size() + 1);
-  for (; bytes.size() >= sizeof(std::uint64_t); bytes = bytes.subspan(sizeof(std::uint64_t)))
+  // Four apart, so that none waits for another: models are hashed at every step.
+  constexpr std::size_t word = sizeof(std::uint64_t);
+  std::array<std::uint64_t, 4> lanes{1, 2, 3, 4};
+  for (; bytes.size() >= lanes.size() * word; bytes = bytes.subspan(lanes.size() * word))
+    for (std::size_t i = 0; i < lanes.size(); ++i)
+      lanes[i] = mix(lanes[i] ^ load<std::uint64_t>(bytes.data() + i * word));
+  for (const std::uint64_t lane : lanes) hash = mix(hash ^ lane);
+  for (; bytes.size() >= word; bytes = bytes.subspan(word))
     hash = mix(hash ^ load<std::uint64_t>(bytes.data()));
   for (const std::byte byte : bytes) hash = mix(hash + static_cast<std::uint64_t>(byte) + 1);
   return hash;

@@ -9,6 +9,7 @@
 #include "simulation/inputs.hpp"
 #include "simulation/shape.hpp"
 #include "simulation/stranger.hpp"
+#include "simulation/strike.hpp"
 
 namespace isthmus {
 namespace {
@@ -274,33 +275,19 @@ class Run {
     }
   }
 
+  bool joined(int site) const { return report_.sites[static_cast<std::size_t>(site)].joined.done; }
+
   void strike(const TroublePlan& t, SiteReport& report) {
-    switch (t.kind) {
-      case Trouble::kill:
-        report.living = false;
-        return net_.kill(t.site);
-      case Trouble::coordinator_killed:
-        return net_.kill(plan_.world());
-      case Trouble::freeze:
-        if (t.for_ns == never_ns) report.living = false;
-        return net_.freeze(t.site, t.for_ns);
-      case Trouble::cut:
-        return net_.cut(t.site, t.peer, t.for_ns);
-      case Trouble::isolate:
-        return net_.cut(t.site, t.for_ns);
-      case Trouble::slow:
-        return net_.slow(t.site, t.factor, t.for_ns);
-      case Trouble::clog:
-      case Trouble::truncate:
-      case Trouble::corrupt:
-      case Trouble::reset:
-      case Trouble::silence:
-        return strike_stream(net_, t, report_, plan_.heartbeat_timeout_ns);
-      case Trouble::lie:
-      case Trouble::leave:
-      case Trouble::absent:
-        return;
+    // While sites join, a stream that breaks ends that.
+    if (is_of_data(t.kind) && !(joined(t.site) && joined(t.peer))) return;
+    const bool for_good = t.kind == Trouble::freeze && t.for_ns == never_ns;
+    if (t.kind == Trouble::kill || for_good) report.living = false;
+    TroublePlan now = t;
+    if (t.kind == Trouble::coordinator_killed) {
+      now.kind = Trouble::kill;
+      now.site = plan_.world();
     }
+    isthmus::strike(net_, now, plan_.heartbeat_timeout_ns);
   }
 
   const WorldPlan& plan_;

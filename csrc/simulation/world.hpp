@@ -56,11 +56,6 @@ std::vector<std::string> judge_survivors(const WorldPlan& plan, const WorldRepor
 // By when the last site must have closed.
 std::int64_t last_moment_ns(const WorldPlan& plan);
 
-// What happens to one stream of a pair; `patience_ns`: of a kernel whose bytes nobody acknowledges
-// (stream_faults.cpp).
-void strike_stream(SimNet& net, const TroublePlan& trouble, const WorldReport& so_far,
-                   std::int64_t patience_ns);
-
 // Rewrites frame headers with fixed-up checks, from `from_ns` on (liar.cpp).
 Tamper make_liar(Lie lie, std::uint64_t seed, const Clock& clock, std::int64_t from_ns,
                  std::uint64_t& told);

@@ -26,12 +26,17 @@ def sim_epochs(
     to at the end."""
 
 def simulate_run(
-    seed: int, *, sabotage: str = "", calm: bool = False, log_events: int = 0
+    seed: int,
+    *,
+    sabotage: str = "",
+    calm: bool = False,
+    streams: bool = True,
+    log_events: int = 0,
 ) -> dict[str, Any]:
     """Sites that train over epochs, die and come back: what was drawn, what happened, and "broken".
 
     sabotage: a mistake that is made on purpose (csrc/simulation/run_plan.hpp). calm: nothing goes
-    wrong.
+    wrong. streams false: nothing happens to single data streams.
     """
 
 def heard_while_looking_up(*, seconds: float, heartbeat: float) -> bool:

@@ -5,6 +5,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+COUNTED = (
+    *("steps", "checked", "epochs", "processes"),
+    *("streams_replaced", "frames_again", "damages"),
+)
 RECOVERIES = ("a loss", "a joining", "a hand-over")
 
 
@@ -32,7 +36,10 @@ class Coverage:
         self.counts["with a loss"] += harm > 0
         self.counts["with another epoch"] += report["epochs"] > 0
         self.counts["rightly stuck at the end"] += not report["together"]
-        for name in ("steps", "checked", "epochs", "processes"):
+        self.counts["with a data stream replaced"] += report["streams_replaced"] > 0
+        self.counts["with frames sent again"] += report["frames_again"] > 0
+        self.counts["with damage dropped"] += report["damages"] > 0
+        for name in COUNTED:
             self.counts[name] += report[name]
 
     def add(self, other: "Coverage") -> None:
@@ -61,4 +68,9 @@ class Coverage:
         yield (
             f"{self.counts['steps']} steps in {self.counts['epochs'] + self.runs} epochs of "
             f"{self.counts['processes']} processes, {self.counts['checked']} sums compared"
+        )
+        yield (
+            f"{self.counts['streams_replaced']} data streams replaced, "
+            f"{self.counts['frames_again']} frames sent again, "
+            f"{self.counts['damages']} dropped because they came changed"
         )
