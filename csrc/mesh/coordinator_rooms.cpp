@@ -14,6 +14,11 @@ void Coordinator::State::admit(Guest& guest, const JoinRequest& request, std::in
   guest.deadline_ns = now_ns + silence_limit_ns;
   room.admit(guest.id, request);
   tell_waiters(room);
+  // Whose connection broke while nothing passed never heard that it ended, and we wait for its
+  // silence; but its machine answers what is sent now with a reset, if nobody is there.
+  for (const GuestId namesake : room.namesakes_of(guest.id))
+    if (const auto it = guests.find(namesake); it != guests.end() && it->second.channel.flushed())
+      it->second.channel.send({.kind = Kind::heartbeat});
 }
 
 // A site says that it takes part: to a coordinator that knows it, or that has started anew.

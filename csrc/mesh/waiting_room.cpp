@@ -96,6 +96,17 @@ std::vector<GuestId> WaitingRoom::rivals_of(GuestId guest) {
   return rivals;
 }
 
+std::vector<GuestId> WaitingRoom::namesakes_of(GuestId waiter) const {
+  std::vector<GuestId> guests;
+  const auto it = waiting_.find(waiter);
+  if (it == waiting_.end()) return guests;
+  for (const auto& [guest, presence] : present_)
+    if (presence.site == it->second.self.site) guests.push_back(guest);
+  for (const auto& [guest, site] : following_)
+    if (site == it->second.self.site) guests.push_back(guest);
+  return guests;
+}
+
 bool WaitingRoom::stands(GuestId guest, std::uint32_t epoch) const {
   const auto it = present_.find(guest);
   return it != present_.end() && it->second.epoch == epoch;

@@ -43,6 +43,9 @@ class WaitingRoom {
   // back once, by number.
   std::vector<GuestId> rivals_of(GuestId guest);
 
+  // Who takes part under the name of this one, who waits: it may be dead and not know it.
+  std::vector<GuestId> namesakes_of(GuestId waiter) const;
+
   struct Orders {
     std::optional<Call> over;       // it has failed: nobody follows it any more
     std::string why;                // it is over

@@ -316,3 +316,9 @@ def rank_in_site(environment: Mapping[str, str] | None = None) -> int:
         return 0
     rank = environment.get("RANK", "0")
     return int(rank) if rank.isdigit() else 0
+
+
+def ranks_on_machine(ranks: int, environment: Mapping[str, str] | None = None) -> int:
+    """Of a site with so many; all of them where torchrun does not say."""
+    local = (os.environ if environment is None else environment).get("LOCAL_WORLD_SIZE", "")
+    return min(ranks, int(local)) if local.isdigit() and int(local) > 0 else ranks

@@ -30,9 +30,9 @@ class Told:
         raise AssertionError("it would begin to hand over")
 
 
-def transfer(session: Any) -> None:
+def transfer(session: Any, copies: int = 1) -> None:
     state: Any = None
-    handover._transfer(session, state, Standing(has_state=False), 0, [1])
+    handover._transfer(session, state, Standing(has_state=False), 0, [1], copies)
 
 
 def test_a_state_larger_than_the_memory_that_is_left_is_refused_before_any_is_taken(
@@ -42,6 +42,16 @@ def test_a_state_larger_than_the_memory_that_is_left_is_refused_before_any_is_ta
     monkeypatch.setattr(torch, "empty", lambda *a, **k: pytest.fail("memory is taken"))
     with pytest.raises(Refused, match=r"'amber' says .* has 8\.2 GB, .* 8 GB of memory"):
         transfer(Told(1, 64, 8_200_000_000))
+
+
+def test_a_state_that_fits_once_is_refused_where_each_of_several_ranks_takes_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(handover, "available_bytes", lambda: 8_000_000_000)
+    monkeypatch.setattr(torch, "empty", lambda *a, **k: pytest.fail("memory is taken"))
+    with pytest.raises(Refused, match="left for it 2 times, once a rank"):
+        transfer(Told(1, 64, 4_100_000_000), copies=2)
+    check_room(4_000_000_000, "amber", 8_000_000_000, copies=2)
 
 
 @pytest.mark.parametrize("rank", [1, 2])

@@ -11,7 +11,7 @@ import pytest
 from isthmus import _core, testing
 from isthmus.session import Session
 
-JOIN, ROSTER = 16, 17
+HEARTBEAT, JOIN, ROSTER, PRESENCE = 5, 16, 17, 20
 HEADER_BYTES = 64
 NAMES = testing.site_names(3)
 
@@ -26,6 +26,15 @@ def join_frame(name: str) -> bytes:
     fields += _core.codec_table_hash().to_bytes(8, "little") + bytes(8)
     fields += text16(name) + text16("127.0.0.1:1") + bytes(2 + 4 + 2)
     return _core.mesh_frame(kind=JOIN, payload=fields)
+
+
+def presence_frame(name: str, roster: list[str]) -> bytes:
+    """Of a site that trains in epoch 0."""
+    fields = text16("default") + text16(name) + bytes(4) + b"\x02" + bytes(8)
+    fields += _core.codec_table_hash().to_bytes(8, "little")
+    fields += len(roster).to_bytes(2, "little") + b"".join(map(text16, roster))
+    fields += (1).to_bytes(2, "little") + text16("")
+    return _core.mesh_frame(kind=PRESENCE, payload=fields)
 
 
 @contextlib.contextmanager
@@ -91,4 +100,18 @@ def test_where_nobody_starts_it_again_the_others_say_who_is_there_and_how_many_a
     assert {type(error) for error in errors} == {isthmus.Timeout}
     # Who gives up first sees the other one still there.
     assert any("only 2 of 3 sites came" in str(error) for error in errors), errors
+    keeper.close()
+
+
+def test_who_takes_part_is_asked_whether_it_lives_when_another_process_of_its_name_waits() -> None:
+    keeper = _core.Coordinator(listen="127.0.0.1:0")
+    host, _, port = keeper.address.rpartition(":")
+    with socket.create_connection((host, int(port)), timeout=20) as silent:
+        alive = _core.mesh_frame(kind=HEARTBEAT, payload=b"")
+        silent.sendall(presence_frame(NAMES[0], NAMES) + alive)
+        answer = _core.parse_frame_header(read(silent, HEADER_BYTES))
+        assert answer["kind"] == HEARTBEAT  # the coordinator knows it now
+        with doomed(keeper.address, NAMES[0]):
+            asked = _core.parse_frame_header(read(silent, HEADER_BYTES))
+            assert asked["kind"] == HEARTBEAT
     keeper.close()

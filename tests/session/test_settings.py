@@ -12,6 +12,7 @@ from isthmus.config import (
     on_rail,
     parse_address,
     rails_of_site,
+    ranks_on_machine,
     spare_threads,
 )
 from isthmus.errors import Refused
@@ -198,3 +199,12 @@ def test_errors_are_what_python_calls_them() -> None:
 def test_importing_isthmus_imports_no_torch() -> None:
     script = "import sys, isthmus, isthmus.session; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+@pytest.mark.parametrize(
+    ("local", "found"), [("2", 2), ("8", 4), ("", 4), ("0", 4), ("two", 4), ("-1", 4)]
+)
+def test_a_site_has_as_many_ranks_on_a_machine_as_torchrun_says_and_no_more_than_in_all(
+    local: str, found: int
+) -> None:
+    assert ranks_on_machine(4, {"LOCAL_WORLD_SIZE": local} if local else {}) == found

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from isthmus.chaos import kill
+from isthmus.chaos import Fault, cut, freeze, kill, slow
 from isthmus.soak import judge
 from isthmus.soak.records import End, Life, Story, life
 from isthmus.soak.settings import KEEPER, SITES
@@ -43,7 +43,8 @@ def well() -> Story:
     """One site was killed and came back; another one ended because it was given up."""
     lives = [lived(site, pid, 0, STEPS, final=1.5) for pid, site in enumerate(OTHERS)]
     lives += [lived(VICTIM, 7, 0, LOST_AT), lived(VICTIM, 9, BACK_AT, STEPS, final=1.5)]
-    lives.append(Life(site=VICTIM, pid=8, begun=105.0, error="peer_lost", text="given up"))
+    gone = {"error": "peer_lost", "text": "given up", "failed": 107.0}
+    lives.append(Life(site=VICTIM, pid=8, begun=105.0, **gone))
     ends = [End(VICTIM, 7, judge.KILLED, LOST_AT - 0.4), End(VICTIM, 8, LOST, 107.0)]
     ends += [End(each.site, each.pid, 0, STEPS) for each in lives if each.final is not None]
     return Story(
@@ -103,9 +104,24 @@ def other_final(story: Story) -> Story:
     return story
 
 
-def of_an_internal_error(story: Story) -> Story:
-    story.lives[5].error = "internal_error"
-    return story
+def newcomer_ended_by(error: str, failed: float = 107.0) -> Callable[[Story], Story]:
+    def change(story: Story) -> Story:
+        story.lives[5].error, story.lives[5].failed = error, failed
+        return story
+
+    return change
+
+
+def given_up(error: str, *faults: tuple[float, Fault]) -> Callable[[Story], Story]:
+    """A site that trains says at 150 that it takes part no more, and joins again."""
+
+    def change(story: Story) -> Story:
+        site = story.lives[1].site
+        lives = [*story.lives, lived(site, story.lives[1].pid, 160, STEPS, final=1.5)]
+        lives[1] = lived(site, lives[1].pid, 0, 150, error=error, failed=150.0)
+        return replace(story, lives=lives, faults=[*story.faults, *faults])
+
+    return change
 
 
 HALF = {SITES[0]: 0.5, SITES[1]: 0.25, SITES[2]: 0.25}
@@ -121,7 +137,16 @@ MUTATIONS: list[tuple[str, Callable[[Story], Story]]] = [
     ("processes end well, or say why", ended(judge.KILLED)),
     ("processes end well, or say why", ended(judge.KILLED, site=VICTIM, at=LOST_AT + 20)),
     ("processes end well, or say why", ended(LOST, site=KEEPER)),
-    ("processes end well, or say why", of_an_internal_error),
+    ("processes end well, or say why", newcomer_ended_by("internal_error")),
+    ("processes end well, or say why", newcomer_ended_by("cancelled")),
+    ("processes end well, or say why", newcomer_ended_by("peer_lost", failed=90.0)),
+    ("processes end well, or say why", newcomer_ended_by("peer_lost", failed=190.0)),
+    ("processes end well, or say why", given_up("peer_lost")),
+    ("processes end well, or say why", given_up("peer_lost", (148.0, slow(OTHERS[1])))),
+    ("processes end well, or say why", given_up("peer_lost", (148.0, kill(OTHERS[0])))),
+    ("processes end well, or say why", given_up("peer_lost", (148.0, freeze(OTHERS[0])))),
+    ("processes end well, or say why", given_up("peer_lost", (120.0, freeze(OTHERS[1])))),
+    ("processes end well, or say why", given_up("refused", (148.0, freeze(OTHERS[1])))),
     ("nobody hangs", lambda story: replace(story, hung=[SITES[1]])),
     ("all are back at the end", never_back),
     ("all are back at the end", other_final),
@@ -135,6 +160,32 @@ MUTATIONS: list[tuple[str, Callable[[Story], Story]]] = [
 @pytest.mark.parametrize(("invariant", "mutate"), MUTATIONS)
 def test_a_record_that_is_wrong_is_found(invariant: str, mutate: Callable[[Story], Story]) -> None:
     assert broken(mutate(well())) == [invariant]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        freeze(OTHERS[1]).for_seconds(3),
+        cut(OTHERS[1]).for_seconds(3),
+        cut(VICTIM, OTHERS[1]).for_seconds(3),
+    ],
+    ids=str,
+)
+def test_a_site_that_was_cut_off_or_stood_still_may_be_lost_and_join_again(fault: Fault) -> None:
+    assert broken(given_up("peer_lost", (145.0, fault))(well())) == []
+
+
+@pytest.mark.parametrize("error", ["peer_lost", "timeout", "refused"])
+def test_a_newcomer_may_give_up_after_a_fault(error: str) -> None:
+    assert broken(newcomer_ended_by(error)(well())) == []
+
+
+def test_what_grows_each_time_that_a_process_joins_again_is_found() -> None:
+    story = given_up("peer_lost", (145.0, freeze(OTHERS[1]).for_seconds(3)))(well())
+    again = story.lives[-1]
+    for i, each in enumerate(again.steps):
+        again.steps[i] = {**each, "rss_bytes": each["rss_bytes"] + (9 << 20)}
+    assert broken(story) == ["memory does not grow"]
 
 
 def test_what_the_first_epoch_holds_does_not_hide_a_growth() -> None:
@@ -168,5 +219,5 @@ def test_a_life_is_read_from_its_lines_also_when_it_ended_early() -> None:
     lines = [{"site": "site1", "pid": 5, "begun": 1.0}, {"joined": 2.0, "epoch": 0}, step(0)]
     read = life([*lines, {"error": "peer_lost", "text": "why", "at": 9.0}])
     assert read is not None and read.joined == 2.0 and len(read.steps) == 1
-    assert (read.error, read.final) == ("peer_lost", None)
+    assert (read.error, read.failed, read.final) == ("peer_lost", 9.0, None)
     assert life([]) is None

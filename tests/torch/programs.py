@@ -4,10 +4,12 @@ A program trains the same model on the same data whether it is plain DDP over on
 (session None) or isthmus over several, so that their results can be compared.
 """
 
+import gc
 import hashlib
 import os
 import pathlib
 import time
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -262,6 +264,22 @@ def other_order(session: Any, place: Place) -> tuple[str, str | None, str]:
     return outcome
 
 
+def closed_and_let_go(session: Any) -> tuple[str, str | None, str]:
+    """A hook that has failed and is closed must hold neither DDP, with its buckets, nor itself."""
+
+    def used() -> weakref.ref[DDP]:
+        model = DDP(nn.Linear(4, 2))
+        hook = isthmus.register(model, session)
+        model(torch.ones(1, 4)).sum().backward()
+        hook.close()
+        assert caught(lambda: model(torch.ones(1, 4)))[0] == "Cancelled"
+        return weakref.ref(model)
+
+    left = used()
+    gc.collect()
+    return "nothing" if left() is None else "kept", None, ""
+
+
 def refusals(session: Any, place: Place) -> dict[str, tuple[str, str | None, str]]:
     """register with things that cannot work, all over one session, which must survive them."""
     other = place.site == "site01"
@@ -296,6 +314,8 @@ def refusals(session: Any, place: Place) -> dict[str, tuple[str, str | None, str
     hook.close()
     hook.close()
     seen["closed"] = caught(lambda: good(torch.ones(1, 4)))
+    seen["closed step"] = caught(optimizer.step)
+    seen["let go"] = closed_and_let_go(session)
     again = isthmus.register(DDP(good.module), session)
     again.load_state_dict(saved)
     again.close()

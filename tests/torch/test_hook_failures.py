@@ -62,6 +62,8 @@ def test_register_refuses_what_cannot_work_and_names_it_at_every_rank() -> None:
         "no state": ("Refused", "not a hook's state"),
         "good step": ("nothing", ""),
         "closed": ("Cancelled", "wrap the module in a new DDP"),
+        "closed step": ("nothing", ""),
+        "let go": ("nothing", ""),
     }
     for site in run_sites(programs.refusals, sites=[1, 2]):
         for seen in site:

@@ -25,7 +25,8 @@ from isthmus.bench import options
 from isthmus.bench.rows import Ledger, Soak
 from isthmus.bench.table import Table, show
 from isthmus.soak import judge, plan, records, worlds
-from isthmus.soak.settings import SITES, Settings, stop_at
+from isthmus.soak.settings import SITES, Settings, read, stop_at
+from isthmus.soak.spent import AWAY, TOGETHER, Costs, spent
 
 POLL_S = 0.1
 FIRST_STEPS = 10  # before anything is measured
@@ -82,8 +83,9 @@ def world_of(asked: argparse.Namespace, folder: Path) -> Iterator[chaos.World]:
         with worlds.on_loopback(folder) as world:
             yield world
     else:
-        made = worlds.emulated(folder, rtt_ms=asked.rtt_ms, site_mbit=asked.site_mbit)
-        with made as world:
+        with worlds.emulated(
+            folder, rtt_ms=asked.rtt_ms, site_mbit=asked.site_mbit, standby=asked.standby
+        ) as world:
             yield world
 
 
@@ -163,23 +165,52 @@ def reference(asked: argparse.Namespace, settings: Settings, shards: Path, folde
 
 def references(
     asked: argparse.Namespace, settings: Settings, story: records.Story, folder: Path
-) -> list[float]:
+) -> Iterator[float]:
     """As many steps of all sites as there were tokens."""
     total = judge.tokens(story, 0, float("inf"))
     steps = round(total / (len(SITES) * settings.tokens))
-    found = []
     for number in range(1, asked.references + 1):
-        own = folder / f"reference{number}"
-        own.mkdir()
+        begun = time.monotonic()
+        own = Path(tempfile.mkdtemp(prefix=f"reference{number}-", dir=folder))
         alike = replace(settings, seed=settings.seed + number, compute_s=0.0, last_step=steps - 1)
-        found.append(reference(asked, alike, folder, own))
-        print(f"  without faults, seed {alike.seed}, {steps} steps: loss {found[-1]:.4f}")
-    return found
+        loss = reference(asked, alike, folder, own)
+        took = time.monotonic() - begun
+        print(f"  without faults, seed {alike.seed}, {steps} steps: loss {loss:.4f} ({took:.0f} s)")
+        yield loss
 
 
 def verdicts_table(verdicts: Sequence[judge.Verdict]) -> Table:
     rows = [[v.invariant, "holds" if v.holds else "BROKEN", v.text] for v in verdicts]
     return Table(head=["invariant", "", ""], rows=rows, words=3)
+
+
+def costs_table(costs: Costs) -> Table:
+    """Where the tokens went; a cause that cost nothing has no column."""
+    causes = [c for c in (*TOGETHER, *AWAY) if any(cause == c for _, cause in costs.of)]
+    kinds = sorted({*costs.faults, *(kind for kind, _ in costs.of)})
+    rows = [
+        [
+            kind,
+            str(costs.faults.get(kind, 0)),
+            *(f"{costs.of.get((kind, cause), 0.0):.1f}" for cause in causes),
+            f"{costs.all_of(kind):.1f}",
+            share(costs.all_of(kind), costs.seconds),
+        ]
+        for kind in kinds
+    ]
+    sums = [costs.all_by(cause) for cause in causes]
+    total = sum(sums)
+    rows.append(["all", str(sum(costs.faults.values())), *(f"{each:.1f}" for each in sums)])
+    rows[-1] += [f"{total:.1f}", share(total, costs.seconds)]
+    rows.append(["of the time", "", *(share(each, costs.seconds) for each in sums)])
+    rows[-1] += [share(total, costs.seconds), ""]
+    head = ["where the tokens went", "faults", *causes, "seconds", "share"]
+    note = "seconds of training of all sites; while one of four is away, a quarter of the time"
+    return Table(head=head, rows=rows, words=1, note=note)
+
+
+def share(part: float, whole: float) -> str:
+    return f"{part / whole:.1%}" if whole else "-"
 
 
 def row(
@@ -212,29 +243,43 @@ def row(
 def case(asked: argparse.Namespace) -> str:
     if asked.loopback:
         return f"{len(SITES)} sites, loopback"
-    return f"{len(SITES)} sites, {asked.rtt_ms:g} ms, {asked.site_mbit:g} Mbit/s"
+    kept = ", standby" if asked.standby else ""
+    return f"{len(SITES)} sites, {asked.rtt_ms:g} ms, {asked.site_mbit:g} Mbit/s{kept}"
 
 
 def run(asked: argparse.Namespace, ledger: Ledger, folder: Path) -> bool:
-    """Whether every invariant holds."""
+    """Whether every invariant holds. What is known is kept at once: the references take long."""
     from isthmus.soak import learner
 
-    settings = Settings(
-        seed=asked.seed,
-        codec=asked.codec,
-        heartbeat_s=asked.heartbeat,
-        compute_s=asked.compute,
-    )
-    learner.prepare(folder)
-    story = soak(asked, settings, folder)
+    if asked.records is None:
+        settings = Settings(
+            seed=asked.seed,
+            codec=asked.codec,
+            heartbeat_s=asked.heartbeat,
+            compute_s=asked.compute,
+        )
+        learner.prepare(folder)
+        records.write(soak(asked, settings, folder), folder)
+    settings = read(folder)
+    story = records.read(folder)
     verdicts = [*judge.judge(story), judge.throughput(story)]
     losses: list[float] = []
+
+    def keep() -> None:
+        ledger.rows.clear()
+        ledger.add(row(asked, story, verdicts, losses))
+
+    keep()
+    print(verdicts_table(verdicts).text())
+    print(costs_table(spent(story)).text(), flush=True)
     finals = [life.final for life in story.lives if life.final is not None]
     if asked.references and finals:
-        losses = references(asked, settings, story, folder)
+        for each in references(asked, settings, story, folder):
+            losses.append(each)
+            keep()
         verdicts.append(judge.loss(finals[0], losses))
-    ledger.add(row(asked, story, verdicts, losses))
-    print(verdicts_table(verdicts).text())
+        keep()
+        print(verdicts_table(verdicts[-1:]).text())
     # On loopback a fault every few seconds leaves no time to come back.
     return all(v.holds for v in verdicts if v.invariant != "tokens" or not asked.loopback)
 
@@ -253,26 +298,32 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     add("--codec", default="int4")
     add("--rtt-ms", type=float, default=50.0)
     add("--site-mbit", type=float, default=200.0)
+    add("--standby", action="store_true", help="sites start as copies of a prepared process")
     add("--loopback", action="store_true", help="no emulated network: kill and freeze alone")
     add("--patience", type=float, default=90.0, help="seconds without a step that are a hang")
     add("--keep", action="store_true", help="keep the records also if all is well")
-    return parser.parse_args(argv)
+    add("--records", type=Path, metavar="FOLDER", help="of an earlier run: judge those alone")
+    asked = parser.parse_args(argv)
+    if asked.standby and asked.records is None and (asked.loopback or os.geteuid() != 0):
+        parser.error("--standby takes an emulated network, and root to enter the sites' networks")
+    return asked
 
 
 def main(argv: Sequence[str]) -> int:
     settings = parse(argv)
     options.require("chaos", "torch")
-    if not settings.loopback and not options.can_emulate("chaos"):
+    emulates = not settings.loopback and settings.records is None
+    if emulates and not options.can_emulate("chaos"):
         return options.UNAVAILABLE
     ledger = options.ledger("chaos", settings, argv)
-    folder = Path(tempfile.mkdtemp(prefix="isthmus-chaos-"))
+    folder = settings.records or Path(tempfile.mkdtemp(prefix="isthmus-chaos-"))
+    print(f"records, and what the processes say: {folder}", flush=True)
     well = False
     try:
         well = run(settings, ledger, folder)
         show(ledger)
     finally:
-        if well and not settings.keep:
+        if well and not settings.keep and settings.records is None:
             shutil.rmtree(folder)
-        else:
-            print(f"records, and what the processes said: {folder}")
+            print("all is well: the records are deleted")
     return 0 if well else 1

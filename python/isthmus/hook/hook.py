@@ -5,7 +5,7 @@ DDP runs over the site's own process group and knows nothing of the other sites.
 
 import logging
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -34,6 +34,23 @@ from isthmus.spans import Spans
 from isthmus.stats import HookStats
 
 _log = logging.getLogger("isthmus")
+
+
+class Door:
+    """What DDP is given in the hook's place, for good: its reducer's hold on it is not seen by
+    Python's collector, so a closed hook leaves it, and model and buckets can be let go."""
+
+    def __init__(self, hook: "Hook") -> None:
+        self._hook: Hook | None = hook
+        hook.leaving.append(self.close)
+
+    def take(self, bucket: GradBucket) -> "torch.futures.Future[torch.Tensor]":
+        return _done(bucket.buffer()) if self._hook is None else self._hook.take(bucket)
+
+    def close(self) -> None:
+        self._hook = None
+
+
 no_sparse = (
     "sparse gradients cannot cross sites: build the embedding with sparse=False, "
     "or leave it out of DDP"
@@ -85,7 +102,10 @@ class Hook:
         self._grouping = Grouping(
             layout, self._lane.submit if self._delay is None else self._delay.take
         )
-        weakref.finalize(self, self._lane.close)
+        ending = weakref.finalize(self, self._lane.close)
+        # A failure has a traceback, which has the model: a closed hook must be held by nobody.
+        self.leaving: list[Callable[[], object]] = [ending.detach]
+        """Called when it is closed."""
         dynamic = model.find_unused_parameters and not model.static_graph
         self._usage = Usage(layout.parameters) if dynamic else None
         self._arrivals = Arrivals(model, layout.parameters)
@@ -267,13 +287,15 @@ class Hook:
     def close(self) -> None:
         """End the hook's threads. DDP cannot let go of a hook, so training this DDP object
         further raises Cancelled; evaluating it is fine, and a new DDP around the same module can
-        be registered."""
+        be registered, and trained with the same optimizer."""
         self._lane.close()
         self._fail(Cancelled("the hook was closed: wrap the module in a new DDP to train on"))
         self._arrivals.close()
         if self._usage is not None:
             self._usage.close()
         self._site.close()
+        for leave in self.leaving:
+            leave()
 
     def take(self, bucket: GradBucket) -> "torch.futures.Future[torch.Tensor]":
         """One bucket from DDP. Never raises, which would leave DDP's reducer unusable."""
@@ -333,6 +355,7 @@ class Hook:
 
         handle = register_optimizer_step_pre_hook(before_step)
         weakref.finalize(self, handle.remove)
+        self.leaving.append(handle.remove)
         model.register_forward_pre_hook(before_forward)
 
     def _concerns(self, optimizer: torch.optim.Optimizer) -> bool:

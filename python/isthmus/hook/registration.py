@@ -8,7 +8,7 @@ from torch._C._distributed_c10d import GradBucket
 from torch.nn.parallel import DistributedDataParallel
 
 from isthmus.errors import Refused
-from isthmus.hook.hook import Hook, no_sparse
+from isthmus.hook.hook import Door, Hook, no_sparse
 from isthmus.hook.initial import copy_from_first_site
 from isthmus.hook.introduction import introduce
 from isthmus.hook.layout import Layout, compare_across_sites
@@ -76,13 +76,13 @@ def register(
         scaler=scaler,
     )
 
-    ddp_model.register_comm_hook(hook, _take)
+    ddp_model.register_comm_hook(Door(hook), _take)
     ddp_model.__dict__["isthmus_hook"] = hook  # for Run
     return hook
 
 
-def _take(hook: Hook, bucket: GradBucket) -> torch.futures.Future[torch.Tensor]:
-    return hook.take(bucket)
+def _take(door: Door, bucket: GradBucket) -> torch.futures.Future[torch.Tensor]:
+    return door.take(bucket)
 
 
 def _check_delay(model: DistributedDataParallel, delay: int) -> None:

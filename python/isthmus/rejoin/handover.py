@@ -75,9 +75,10 @@ class Handed:
     parts: Mapping[str, float] = field(default_factory=dict)
 
 
-def hand_over(session: Session, state: TrainingState, mine: Standing) -> Handed:
-    """At the gateways of all sites, with nothing else in flight. Raises Refused (this site's model
-    is another), InternalError (the sites hold different states) or the session's error."""
+def hand_over(session: Session, state: TrainingState, mine: Standing, *, copies: int = 1) -> Handed:
+    """At the gateways of all sites, with nothing else in flight. copies: of a state that comes, on
+    this machine, one for each of the site's ranks. Raises Refused (this site's model is another),
+    InternalError (the sites hold different states) or the session's error."""
     spans = Spans(("meet", "transfer", "take_over", "compare"))
     while True:
         with spans.of("meet"):
@@ -93,7 +94,7 @@ def hand_over(session: Session, state: TrainingState, mine: Standing) -> Handed:
         handed = Handed(mine.step, session.sites[donor])
         if takers:
             with spans.of("transfer"):
-                handed = _transfer(session, state, mine, donor, takers)
+                handed = _transfer(session, state, mine, donor, takers, copies)
         complete = session.rank not in takers
         if handed.taken is not None:
             with spans.of("take_over"):
@@ -126,7 +127,12 @@ def put(state: TrainingState, whole: Whole) -> int:
 
 
 def _transfer(
-    session: Session, state: TrainingState, mine: Standing, donor: int, takers: list[int]
+    session: Session,
+    state: TrainingState,
+    mine: Standing,
+    donor: int,
+    takers: list[int],
+    copies: int,
 ) -> Handed:
     data: torch.Tensor | None = None
     sizes = b""
@@ -140,7 +146,7 @@ def _transfer(
     text_bytes, size = _sizes.unpack(told)
     check_sizes(text_bytes, size, session.sites[donor])
     if session.rank in takers:
-        check_room(size, session.sites[donor], available_bytes())
+        check_room(size, session.sites[donor], available_bytes(), copies)
         data = torch.empty(size, dtype=torch.uint8)
     came = _hand(session, data, size, donor, takers)
     taken = None
@@ -159,12 +165,13 @@ def check_sizes(text_bytes: int, size: int, donor: str) -> None:
         )
 
 
-def check_room(size: int, donor: str, available: int | None) -> None:
+def check_room(size: int, donor: str, available: int | None, copies: int = 1) -> None:
     """Refused, before memory is taken: the state does not fit into what is left of it here."""
-    if available is not None and size > available:
+    if available is not None and size * copies > available:
+        times = f" {copies} times, once a rank," if copies > 1 else ""
         raise Refused(
             f"site {donor!r} says that its state has {quantity(size)}, and this site has "
-            f"{quantity(available)} of memory left: free some, or give this site more"
+            f"{quantity(available)} of memory left for it{times}: free some, or give this site more"
         )
 
 

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
-from isthmus import _core
+from isthmus import _core, config
 from isthmus.epochs import Epochs
 from isthmus.errors import IsthmusError, PeerLost, Refused
 from isthmus.events import came_in, stuck
@@ -318,8 +318,9 @@ class Run:
 
     def _hand_over(self, standing: Standing, begun: float, left: Seat | None) -> Handed:
         session = self._gateway
+        copies = config.ranks_on_machine(self._site.size)
         try:
-            handed = hand_over(session, self._state, standing)
+            handed = hand_over(session, self._state, standing, copies=copies)
         except IsthmusError:
             with contextlib.suppress(IsthmusError):
                 session.close()

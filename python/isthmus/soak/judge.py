@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median, median_low
 from typing import Any
 
 from isthmus.soak.records import Life, Step, Story
-from isthmus.soak.settings import KEEPER, SITES
+from isthmus.soak.settings import SITES
 from isthmus.soak.site import LOST
 
 KILLED = 128 + 9
 KILL_S = 5.0  # from a kill until its process is seen to have ended
-# Errors by which a site that was lost, or is not let in, may end.
-TYPED = ("peer_lost", "timeout", "refused", "cancelled")
+# What can cost a site that trains the others' company: it alone may say then that it is lost.
+SEVERING = ("freeze", "cut", "corrupt")
+LOST_S = 15.0  # until it says so, after the end of what was done
+# A site that has not come in yet may meet anything that was done to anybody, and give up.
+NOT_IN = ("peer_lost", "timeout", "refused")
+JOINING_S = 75.0  # so long after
 # Whatever is made with the first steps (threads, caches) is no growth.
 WARM_UP_S = 10.0
 # A life this long has an early third and a late one that can be compared.
@@ -111,18 +115,36 @@ def contiguous(story: Story) -> tuple[list[str], str]:
 
 def endings(story: Story) -> tuple[list[str], str]:
     wrong, counts = [], {"killed": 0, "lost": 0}
-    lives = {life.pid: life for life in story.lives}
+    for life in (each for each in story.lives if each.error is not None):
+        counts["lost"] += 1
+        if not excused(story, life):
+            wrong.append(f"{life.site} took part no more, for no reason: {life.error}, {life.text}")
+    last = {life.process: life for life in story.lives}
     for end in story.ends:
-        life = lives.get(end.pid)
-        error = None if life is None else life.error
+        of = last.get(end.pid)
         if end.status == KILLED and _was_killed(story, end.site, end.at):
             counts["killed"] += 1
-        elif end.status == LOST and error in TYPED and end.site != KEEPER:
-            counts["lost"] += 1
+        elif end.status == LOST and of is not None and of.error is not None:
+            continue  # judged above
         elif end.status != 0:
-            said = "" if life is None else f", {life.error}: {life.text}"
-            wrong.append(f"{end.site} ended with status {end.status}{said}")
-    return wrong, f"{counts['killed']} killed, {counts['lost']} ended with a typed error"
+            wrong.append(f"{end.site} ended with status {end.status}")
+    return wrong, f"{counts['killed']} killed, {counts['lost']} lost, by a typed error"
+
+
+def excused(story: Story, life: Life) -> bool:
+    """Whether something was done that may end a site's taking part by such an error."""
+    for when, fault in story.faults:
+        since = life.failed - when - (fault.seconds or 0.0)
+        hit = life.site in (fault.site, fault.other)
+        if when > life.failed:
+            continue
+        if life.steps:
+            severed = fault.kind in SEVERING and hit and since <= LOST_S
+            if severed and life.error == "peer_lost":
+                return True
+        elif fault.kind != "slow" and since <= JOINING_S and life.error in NOT_IN:
+            return True
+    return False
 
 
 def _was_killed(story: Story, site: str, at: float) -> bool:
@@ -152,10 +174,19 @@ def all_back(story: Story) -> tuple[list[str], str]:
     return [], f"loss {losses.pop():.4f} at each; {epochs} changes of epoch"
 
 
+def processes(story: Story) -> list[Life]:
+    """Each with all that it did, however often it joined."""
+    whole: dict[int, Life] = {}
+    for life in story.lives:
+        first = whole.setdefault(life.pid, replace(life, steps=[]))
+        first.steps += life.steps
+    return list(whole.values())
+
+
 def long_lives(story: Story) -> list[Life]:
     return [
         life
-        for life in story.lives
+        for life in processes(story)
         if len(warm(life)) >= 6 and warm(life)[-1]["at"] - warm(life)[0]["at"] >= LONG_S
     ]
 

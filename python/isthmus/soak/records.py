@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +13,33 @@ from isthmus.soak.settings import KEEPER, SITES
 from isthmus.soak.worlds import ENDS
 
 Step = Mapping[str, Any]
+STORY = "story.json"
 
 
 @dataclass
 class Life:
-    """One process of a site, from its beginning to its end. error: the typed one that ended it."""
+    """A site's taking part, from its beginning to its end; a process that was given up and joins
+    again begins another one. begun … joined: when it was so far. error: the typed one that ended
+    it, failed: when. watched: the process whose end is noted, where it is another."""
 
     site: str
     pid: int
     begun: float
+    watched: int = 0
+    imported: float | None = None
+    built: float | None = None
     joined: float | None = None
     steps: list[Step] = field(default_factory=list)
+    pauses: list[Mapping[str, Any]] = field(default_factory=list)
     error: str | None = None
+    failed: float = 0.0
     text: str = ""
     final: float | None = None
+
+    @property
+    def process(self) -> int:
+        """By which its end is found."""
+        return self.watched or self.pid
 
     @property
     def samples(self) -> list[Step]:
@@ -57,17 +70,41 @@ class Story:
     hung: Sequence[str] = ()
 
 
+def write(story: Story, folder: Path) -> None:
+    """What the processes themselves have not noted."""
+    said = {
+        "faults": [[when, asdict(fault)] for when, fault in story.faults],
+        "calm": story.calm,
+        "chaos": story.chaos,
+        "tokens": story.tokens,
+        "hung": story.hung,
+    }
+    (folder / STORY).write_text(json.dumps(said))
+
+
+def read(folder: Path) -> Story:
+    said = json.loads((folder / STORY).read_text())
+    said["faults"] = [(when, Fault(**fault)) for when, fault in said["faults"]]
+    return Story(lives=lives(folder), ends=ends(folder), **said)
+
+
 def life(lines: Sequence[Mapping[str, Any]]) -> Life | None:
     """None: it has said nothing yet."""
     if not lines:
         return None
     first = lines[0]
-    made = Life(site=first["site"], pid=first["pid"], begun=first["begun"])
+    made = Life(first["site"], first["pid"], first["begun"], first.get("watched", 0))
     for line in lines[1:]:
         if "step" in line:
             made.steps.append(line)
         elif "error" in line:
-            made.error, made.text = line["error"], line["text"]
+            made.error, made.text, made.failed = line["error"], line["text"], line["at"]
+        elif "pause" in line:
+            made.pauses.append(line["pause"] | {"at": line["at"]})
+        elif "imported" in line:
+            made.imported = line["imported"]
+        elif "built" in line:
+            made.built = line["built"]
         elif "joined" in line:
             made.joined = line["joined"]
         elif "final" in line:

@@ -21,18 +21,45 @@ NAMES = (*SITES, KEEPER)
 PORT = 29400
 ENDS = "ends.jsonl"  # in the folder: of each process its site's number, status, and when
 _program = "isthmus.soak.site"
+_standby = "isthmus.soak.standby"
 
 
 @contextmanager
-def emulated(folder: Path, *, rtt_ms: float, site_mbit: float) -> Iterator[chaos.World]:
-    """The sites, and the coordinator at one of its own."""
+def emulated(
+    folder: Path, *, rtt_ms: float, site_mbit: float, standby: bool = False
+) -> Iterator[chaos.World]:
+    """The sites, and the coordinator at one of its own. standby: sites are copies of a process that
+    has imported everything, outside of what is killed."""
+    with contextlib.ExitStack() as running:
+        asking = running.enter_context(prepared(folder)) if standby else []
+        yield running.enter_context(_emulated(folder, rtt_ms, site_mbit, asking))
+
+
+@contextmanager
+def prepared(folder: Path) -> Iterator[list[str]]:
+    """How to ask for a copy: a command that its arguments follow."""
+    path = str(folder / "standby")
+    with (folder / "stderr").open("ab") as log:
+        process = subprocess.Popen([sys.executable, "-m", _standby, path], stderr=log)
+    try:
+        yield [sys.executable, "-I", "-S", str(Path(__file__).parent / "ask.py"), path]
+    finally:
+        process.kill()
+        process.wait()
+
+
+@contextmanager
+def _emulated(
+    folder: Path, rtt_ms: float, site_mbit: float, asking: list[str]
+) -> Iterator[chaos.World]:
     control = folder / "control"
     line = [sys.executable, "-m", "isthmus.wan", "--sites", str(len(NAMES))]
     line += ["--rtt-ms", f"{rtt_ms:g}", "--site-mbit", f"{site_mbit:g}", "--timeout", "1e5"]
     line += ["--control", str(control), "--restart", str(folder / ENDS), "--"]
-    site = 'exec "$0" -m "$1" "$2" "$WAN_SITE" "$WAN_ADDRS" "$3"'
-    line += ["sh", "-c", site, sys.executable, _program, str(folder), str(PORT)]
-    with (folder / "stderr").open("wb") as log:
+    site = 'folder=$1 port=$2; shift 2; exec "$@" "$folder" "$WAN_SITE" "$WAN_ADDRS" "$port"'
+    line += ["sh", "-c", site, "sh", str(folder), str(PORT)]
+    line += asking or [sys.executable, "-m", _program]
+    with (folder / "stderr").open("ab") as log:
         network = subprocess.Popen(line, stderr=log)
         try:
             world = chaos.Emulated(control, NAMES)
