@@ -117,6 +117,16 @@ class SiteFailed(AssertionError):
     """A process raised; its traceback is in the text."""
 
 
+def fork_server(*preload: str) -> ForkServerContext:
+    """Whose processes begin with torch and the hook imported, once for all of them.
+
+    preload: modules to import there as well. Those count that were given before the first process.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["torch._dynamo", "isthmus.hook", *preload])
+    return context
+
+
 def run_sites(
     fn: Callable[..., Any],
     *,
@@ -140,8 +150,7 @@ def run_sites(
     expect_death: a process may end without a result (None then) instead of failing the call.
     preload: modules that fn needs, imported once for all processes.
     """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch._dynamo", "isthmus.hook", *preload])
+    context = fork_server(*preload)
     keeper = _core.Coordinator(listen="127.0.0.1:0") if joined else None
     each = [rails] * len(sites) if isinstance(rails, int) else rails
     with tempfile.TemporaryDirectory() as folder:
