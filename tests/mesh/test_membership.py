@@ -37,6 +37,7 @@ class Sites:
 
     def break_link(self, a: int, b: int, within: int = 20) -> None:
         """What is on the way may be lost; each end notices by itself."""
+        self.stirred = self.now
         for one, other in ((a, b), (b, a)):
             words = self.links.pop((one, other), None)
             if words is not None:
