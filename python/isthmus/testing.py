@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import pickle
 import tempfile
+import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -173,11 +174,7 @@ def run_sites(
         try:
             return _collect(ends, sites, patience, expect_death)
         finally:
-            for process in processes:
-                process.join(10)
-                if process.is_alive():
-                    process.kill()
-                    process.join()
+            _end(processes, within_s=10.0)
             if keeper is not None:
                 keeper.close()
 
@@ -191,6 +188,16 @@ def _start(
     theirs.close()
     processes.append(process)
     return ours
+
+
+def _end(processes: list[ForkServerProcess], *, within_s: float) -> None:
+    """All have said what they had to; a rank whose site died may wait in gloo for ever."""
+    end = time.monotonic() + within_s
+    for process in processes:
+        process.join(max(0.0, end - time.monotonic()))
+        if process.is_alive():
+            process.kill()
+            process.join()
 
 
 def _collect(
