@@ -9,6 +9,7 @@ SEED ?= 1
 SEEDS ?= 2000
 FROM ?= 0
 PYTEST_ARGS ?=
+JOBS ?= 2
 
 # Redone when what to install changes; sources need no reinstall, an import rebuilds the native module.
 ready := $(VENV)/.ready
@@ -26,7 +27,7 @@ MINUTES ?= 30
 
 help:
 	@echo "make demo    train across three emulated clouds, report in demo-out/"
-	@echo "make test    all tests                 PYTEST_ARGS=... are pytest's"
+	@echo "make test    all tests                 PYTEST_ARGS=... are pytest's; JOBS=0: in one process"
 	@echo "make dev     editable install in .venv, rebuilt at import"
 	@echo "make tidy    formats, lints, types, layers; make format mends what it can"
 	@echo "make sim     one world of the simulator again: SEED=7"
@@ -54,8 +55,9 @@ demo: $(ready)
 built: $(ready)
 	$(PY) -c 'import isthmus._core'
 
+# Many tests wait, for processes and for emulated networks; another one computes meanwhile.
 test: built
-	$(PY) -m pytest $(PYTEST_ARGS)
+	$(PY) -m pytest -n $(JOBS) --dist worksteal $(PYTEST_ARGS)
 
 tidy: built
 	git ls-files 'csrc/*.[ch]pp' 'kernels/*.[ch]pp' | xargs -r clang-format --dry-run -Werror
@@ -88,9 +90,11 @@ gpu: $(ready)
 asan tsan: $(ready)
 	.ci/sanitize $@ $(PY) $(PYTEST_ARGS)
 
+# In the editable install's folder, with its flags: nothing is compiled twice.
 wheel: $(ready)
 	rm -f dist/*.whl
-	$(PY) -m pip wheel -qq -c constraints.txt --no-build-isolation --no-deps -w dist .
+	$(PY) -m pip wheel -qq -c constraints.txt --no-build-isolation --no-deps -w dist \
+		-C build-dir='build/editable-{cache_tag}' -C cmake.define.ISTHMUS_WERROR=ON .
 	@ls dist/*.whl
 
 clean:

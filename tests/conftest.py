@@ -22,7 +22,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason=reason))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def run_interpreted() -> Callable[..., None]:
     """Runs a program with Triton's interpreter as its device: it counts when triton is imported,
     and the tests' own process compiles kernels.

@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import pickle
 import tempfile
+import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -87,9 +88,15 @@ def sites(
                 future.result()
         yield sorted(made, key=lambda session: session.rank)
     finally:
-        for session in made:
-            session.close()
+        close(*made)
         keeper.close()
+
+
+def close(*sessions: Session) -> None:
+    """All at once: one that closes waits, though not for ever, until the others do."""
+    if sessions:
+        with ThreadPoolExecutor(len(sessions)) as pool:
+            list(pool.map(Session.close, sessions))
 
 
 @dataclass(frozen=True)
@@ -117,6 +124,16 @@ class SiteFailed(AssertionError):
     """A process raised; its traceback is in the text."""
 
 
+def fork_server(*preload: str) -> ForkServerContext:
+    """Whose processes begin with torch and the hook imported, once for all of them.
+
+    preload: modules to import there as well. Those count that were given before the first process.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["torch._dynamo", "isthmus.hook", *preload])
+    return context
+
+
 def run_sites(
     fn: Callable[..., Any],
     *,
@@ -140,8 +157,7 @@ def run_sites(
     expect_death: a process may end without a result (None then) instead of failing the call.
     preload: modules that fn needs, imported once for all processes.
     """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch._dynamo", "isthmus.hook", *preload])
+    context = fork_server(*preload)
     keeper = _core.Coordinator(listen="127.0.0.1:0") if joined else None
     each = [rails] * len(sites) if isinstance(rails, int) else rails
     with tempfile.TemporaryDirectory() as folder:
@@ -158,11 +174,7 @@ def run_sites(
         try:
             return _collect(ends, sites, patience, expect_death)
         finally:
-            for process in processes:
-                process.join(10)
-                if process.is_alive():
-                    process.kill()
-                    process.join()
+            _end(processes, within_s=10.0)
             if keeper is not None:
                 keeper.close()
 
@@ -176,6 +188,16 @@ def _start(
     theirs.close()
     processes.append(process)
     return ours
+
+
+def _end(processes: list[ForkServerProcess], *, within_s: float) -> None:
+    """All have said what they had to; a rank whose site died may wait in gloo for ever."""
+    end = time.monotonic() + within_s
+    for process in processes:
+        process.join(max(0.0, end - time.monotonic()))
+        if process.is_alive():
+            process.kill()
+            process.join()
 
 
 def _collect(

@@ -1,10 +1,12 @@
-"""Runs a codec's Triton kernels in Triton's interpreter, as a program of its own.
+"""Runs the codecs' Triton kernels in Triton's interpreter, as a program of its own.
 
 TRITON_INTERPRET counts when triton is imported, and the tests' own process compiles kernels. Reads
-cases from one .npz file (test_triton.py) and writes what the kernels made of them to another.
+each codec's cases from an .npz file of a folder (test_triton.py), and writes what the kernels made
+of them to one of another folder.
 """
 
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -41,8 +43,7 @@ def made_of(codec: str, case: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {key: value.numpy() for key, value in made.items()}
 
 
-def main(codec: str, source: str, target: str) -> None:
-    np.seterr(all="ignore")
+def make(codec: str, source: Path, target: Path) -> None:
     found: dict[str, np.ndarray] = {}
     with np.load(source) as file:
         names = {key.split("/")[0] for key in file.files}
@@ -50,6 +51,12 @@ def main(codec: str, source: str, target: str) -> None:
             case = {k.split("/")[1]: file[k] for k in file.files if k.startswith(f"{number}/")}
             found |= {f"{number}/{key}": value for key, value in made_of(codec, case).items()}
     np.savez(target, **found)
+
+
+def main(sources: str, targets: str) -> None:
+    np.seterr(all="ignore")
+    for source in Path(sources).iterdir():
+        make(source.stem, source, Path(targets) / source.name)
 
 
 if __name__ == "__main__":

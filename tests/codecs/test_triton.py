@@ -71,18 +71,25 @@ def agree(what, mine, theirs):
     return (((theirs & 0x7FFF) > 0x7F80) == nans).all() and (mine[~nans] == theirs[~nans]).all()
 
 
-@BY_CODEC
-def test_the_interpreted_kernels_agree_with_the_core(codec, tmp_path, run_interpreted):
-    source, target = tmp_path / "cases.npz", tmp_path / "made.npz"
-    given = {}
+@pytest.fixture(scope="module")
+def interpreted(tmp_path_factory, run_interpreted):
+    """A folder with what the interpreted kernels of each codec made of its cases."""
+    sources, targets = tmp_path_factory.mktemp("cases"), tmp_path_factory.mktemp("made")
     dither = [PLACE.key, PLACE.group, PLACE.step, PLACE.bucket, PLACE.stream]
-    for i, (x, residual, weight, total) in enumerate(cases(codec)):
-        given |= {f"{i}/x": x, f"{i}/residual": residual, f"{i}/total": total}
-        given |= {f"{i}/weight": np.float64(weight), f"{i}/beta": np.float64(BETA)}
-        given[f"{i}/dither"] = np.array(dither, np.uint64)
-    np.savez(source, **given)
-    run_interpreted(Path(__file__).with_name("interpreted.py"), codec, source, target)
-    made = np.load(target)
+    for codec in codecs.NAMES:
+        given = {}
+        for i, (x, residual, weight, total) in enumerate(cases(codec)):
+            given |= {f"{i}/x": x, f"{i}/residual": residual, f"{i}/total": total}
+            given |= {f"{i}/weight": np.float64(weight), f"{i}/beta": np.float64(BETA)}
+            given[f"{i}/dither"] = np.array(dither, np.uint64)
+        np.savez(sources / f"{codec}.npz", **given)
+    run_interpreted(Path(__file__).with_name("interpreted.py"), sources, targets)
+    return targets
+
+
+@BY_CODEC
+def test_the_interpreted_kernels_agree_with_the_core(codec, interpreted):
+    made = np.load(interpreted / f"{codec}.npz")
     for i, case in enumerate(cases(codec)):
         right = expected(codec, *case)
         assert {key.split("/")[1] for key in made.files if key.startswith(f"{i}/")} == set(right)

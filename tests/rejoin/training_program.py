@@ -1,19 +1,17 @@
-"""One rank of a site that trains a small model in a Run, and says after each step what it holds.
-
-Its argument is Options, as JSON.
-"""
+"""One rank of a site that trains a small model in a Run, and says after each step what it holds."""
 
 import contextlib
 import faulthandler
 import hashlib
-import json
 import os
 import signal
 import sys
 import time
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import isthmus
@@ -24,16 +22,19 @@ from isthmus.seat import Seat
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel as DDP
 
+PATIENCE_S = 90  # of a step, and of coming in
+MOST_STEPS = 100_000  # nobody gets there
+
 
 @dataclass(frozen=True)
 class Options:
     rendezvous: str
     site: str
     store: str  # a file, by which the ranks of the site meet
+    enough: str  # a file: once it is there, all end after the same step
     sites: int = 3
     rank: int = 0
     ranks: int = 1
-    steps: int = 60
     codec: str = "int4"
     delay: int = 0
     on_loss: str = "continue"
@@ -57,6 +58,24 @@ def die_giving(marker: str) -> None:
         return hand(seat, x, size=size, donor=donor, takers=takers)
 
     Seat.hand = first  # type: ignore[method-assign]
+
+
+class Net(nn.Sequential):
+    """Its loss, to which a rank may add the parameter `end`. So all see in the gradient of `end`,
+    which is the same bits everywhere, after which step some rank wanted to end.
+    """
+
+    def __init__(self, width: int) -> None:
+        layers = [m for _ in range(4) for m in (nn.Linear(width, width), nn.Tanh(), nn.Dropout(0.1))]
+        super().__init__(*layers, nn.Linear(width, 1))
+        self.end = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x: torch.Tensor, wants_to_end: bool) -> torch.Tensor:
+        return super().forward(x).square().mean() + self.end.sum() * wants_to_end
+
+    def is_over(self) -> bool:
+        assert self.end.grad is not None
+        return bool(self.end.grad.item() > 0)
 
 
 class Position:
@@ -91,8 +110,18 @@ def tell_links(session: Any, mbit: Sequence[float]) -> None:
         session.set_links(even_links(session.sites, mbit=1000, rtt_s=0.02, world_mbit=mbit))
 
 
-def train(options: Options) -> None:
-    faulthandler.dump_traceback_later(60, exit=True)  # a hang says where
+def run_rank(options: Options, told: Connection, errors: str) -> None:
+    """As a program would: its words go to `told`, and what ends it badly to the file `errors`."""
+    os.dup2(os.open(errors, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
+    try:
+        train(options, told.send)
+    except Exception:
+        sys.excepthook(*sys.exc_info())  # torch's own names the rank
+        sys.exit(1)
+
+
+def train(options: Options, tell: Callable[[dict[str, Any]], None]) -> None:
+    faulthandler.dump_traceback_later(PATIENCE_S, exit=True)  # a hang says where
     torch.set_num_threads(1)
     dist.init_process_group(
         "gloo",
@@ -102,9 +131,7 @@ def train(options: Options) -> None:
     )
     # Nobody's numbers are like another's; only what is handed over makes them so.
     torch.manual_seed(zlib.crc32(f"{options.site} {options.rank} {time.time_ns()}".encode()))
-    width = options.width
-    layers = [m for _ in range(4) for m in (nn.Linear(width, width), nn.Tanh(), nn.Dropout(0.1))]
-    model = DDP(nn.Sequential(*layers, nn.Linear(width, 1)), bucket_cap_mb=0.02)
+    model = DDP(Net(options.width), bucket_cap_mb=0.02)
     session = isthmus.join(
         options.rendezvous,
         options.site,
@@ -117,7 +144,7 @@ def train(options: Options) -> None:
         die_giving(options.dies_giving)
     hook = isthmus.register(model, session, codec=options.codec, delay=options.delay)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
-    scheduler = torch.optim.lr_scheduler.MultiStepLR(optimizer, [5, 50])
+    scheduler = torch.optim.lr_scheduler.MultiStepLR(optimizer, [5, 15])
     position = Position()
     run = isthmus.Run(
         session,
@@ -127,10 +154,12 @@ def train(options: Options) -> None:
         data=position,
         check_every=options.check_every,
     )
-    for step in run.steps(options.steps):
+    for step in run.steps(MOST_STEPS):
+        faulthandler.dump_traceback_later(PATIENCE_S, exit=True)
         number = zlib.crc32(f"{options.site} {options.rank} {position.sample}".encode())
-        batch = torch.randn(8, width, generator=torch.Generator().manual_seed(number))
-        model(batch).square().mean().backward()
+        batch = torch.randn(8, options.width, generator=torch.Generator().manual_seed(number))
+        model(batch, Path(options.enough).exists()).backward()
+        is_over = model.module.is_over()
         optimizer.step()
         optimizer.zero_grad()
         scheduler.step()
@@ -146,12 +175,10 @@ def train(options: Options) -> None:
             "links": repr(getattr(session, "links", None)),
             "pauses": [[pause.donor, list(pause.takers), pause.step] for pause in run.pauses],
         }
-        print(json.dumps(said), flush=True)
+        tell(said)
+        if is_over:
+            break
         time.sleep(options.seconds)
     run.close()
     hook.close()
     session.close()
-
-
-if __name__ == "__main__":
-    train(Options(**json.loads(sys.argv[1])))

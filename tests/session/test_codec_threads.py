@@ -58,8 +58,7 @@ def test_closing_in_the_middle_gives_back_memory_that_nobody_reads(
             works += [
                 s.all_reduce(x, codec="int4") for s, x in zip(sessions, inputs(9), strict=True)
             ]
-            for session in sessions[seed % 3 :]:
-                session.close()
+            testing.close(*sessions[seed % 3 :])
             for work in works:
                 try:
                     work.wait(20)

@@ -20,6 +20,15 @@ def told(session: Session, kind: str) -> list[dict[str, Any]]:
     return [event for event in session.stats()["events"] if event["kind"] == kind]
 
 
+def awaited(session: Session, kind: str) -> list[dict[str, Any]]:
+    """A thread of its own takes events in, perhaps after the works that they end are over."""
+    end = time.monotonic() + 20
+    while not (found := told(session, kind)):
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    return found
+
+
 def reduce(sessions: list[Session]) -> list[tuple[str, ...]]:
     works = [session.all_reduce(np.ones(1000, np.float32)) for session in sessions]
     for work in works:
@@ -35,7 +44,7 @@ def test_who_is_left_says_who_was_lost_and_how_many_remain(
         left = [session for session in sessions if session.rank != 2]
         reduce(left)
         for session in left:
-            (lost,) = told(session, "lost")
+            (lost,) = awaited(session, "lost")
             assert (lost["site"], lost["remaining"], lost["of"]) == ("site02", 3, 4)
             assert lost["text"].startswith('site "site02" ')
             assert lost["text"].endswith("; 3 of 4 sites remain, generation 2")
@@ -51,7 +60,7 @@ def test_a_session_that_ends_for_a_loss_says_why_and_one_that_is_closed_says_not
         sessions[1].close()
         with pytest.raises(isthmus.PeerLost):
             work.wait(20)
-        (ended,) = told(sessions[0], "ended")
+        (ended,) = awaited(sessions[0], "ended")
         assert ended["code"] == "peer_lost" and ended["site"] == "site01"
         assert 'site "site01"' in ended["text"]
         assert [event["kind"] for event in sessions[1].stats()["events"]] == ["joined"]
@@ -99,19 +108,13 @@ def test_that_the_coordinator_is_lost_and_back_is_said_once_each_however_often_i
     session = Session(testing.settings("aws", 1, address, on_loss="continue"))
     session._native.attend(changed_over=True)
 
-    def wait_for(kind: str) -> None:
-        end = time.monotonic() + 20
-        while not told(session, kind):
-            assert time.monotonic() < end
-            time.sleep(0.02)
-
     assert session.stats()["coordinator"]
     keeper.close()
-    wait_for("coordinator_lost")
+    awaited(session, "coordinator_lost")
     assert not session.stats()["coordinator"]
     time.sleep(1.5)  # it is dialled again meanwhile, more than once
     keeper = _core.Coordinator(listen=address)
-    wait_for("coordinator_back")
+    awaited(session, "coordinator_back")
     (lost,), (back,) = told(session, "coordinator_lost"), told(session, "coordinator_back")
     assert lost["level"] == "warning" and back["level"] == "info"
     assert lost["text"].startswith(f"coordinator at {address} lost (")

@@ -174,10 +174,9 @@ def test_a_site_whose_next_epoch_loses_somebody_says_so_and_is_called_again() ->
         while len({one.ready for one in epochs} - {0, *first}) != 1:
             assert time.monotonic() < end
             time.sleep(0.05)
-        again.result().close()
-        for one, session in zip(epochs, sessions, strict=True):
+        for one in epochs:
             one.close()
-            session.close()
+        testing.close(again.result(), *sessions)
     keeper.close()
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import isthmus
 import numpy as np
 import pytest
-from isthmus import _core
+from isthmus import _core, testing
 
 # A site of its own process: joins, then does what it is told, and prints how that ended.
 SITE = """
@@ -117,8 +117,7 @@ def test_an_idle_session_uses_no_processor_time(coordinator: str) -> None:
     after = resource.getrusage(resource.RUSAGE_SELF)
     used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     wakes = after.ru_nvcsw - before.ru_nvcsw
-    aws.close()
-    gcp.close()
+    testing.close(aws, gcp)
     # Two sessions and a coordinator that send each other heartbeats: a spinning thread uses 3 s.
     assert used < 0.3, f"{used:.3f} s of processor time in 3 s"
     assert wakes < 200, f"{wakes} wake-ups in 3 s"
@@ -126,16 +125,14 @@ def test_an_idle_session_uses_no_processor_time(coordinator: str) -> None:
 
 def test_sessions_leave_no_thread_and_no_socket(coordinator: str) -> None:
     pair_before = pair(coordinator)  # whatever the first use loads, it loads here
-    for session in pair_before:
-        session.close()
+    testing.close(*pair_before)
 
     def held() -> tuple[int, int]:
         return len(os.listdir("/proc/self/task")), len(os.listdir("/proc/self/fd"))
 
     before = held()
     for _ in range(3):
-        for session in pair(coordinator):
-            session.close()
+        testing.close(*pair(coordinator))
     # The coordinator closes its ends when it sees ours closed.
     end = time.monotonic() + 10
     while held() > before and time.monotonic() < end:
@@ -165,8 +162,7 @@ def test_strangers_at_the_port_of_a_session_change_nothing(coordinator: str) -> 
     assert (x == 2).all() and (y == 2).all()
     for stranger in strangers:
         stranger.close()
-    aws.close()
-    gcp.close()
+    testing.close(aws, gcp)
 
 
 def listens_here(port: int) -> bool:
@@ -231,8 +227,10 @@ def test_a_site_that_never_comes_leaves_the_names_of_those_that_did(coordinator:
         [{"site": "aws", "sites": 3, "timeout": 2.0}, {"site": "gcp", "sites": 3, "timeout": 4.0}],
     )
     assert all(isinstance(error, isthmus.Timeout) for error in errors), errors
-    assert "only 2 of 3 sites came within 2 s: aws, gcp; 1 missing" in str(errors[0])
-    assert "only 1 of 3 sites came within 4 s: gcp; 2 missing" in str(errors[1])
+    # Of its timeout, which is 2 s and 4 s, a site has a little less left when it has connected.
+    first = r"only 2 of 3 sites came within (2|1\.\d+) s: aws, gcp; 1 missing"
+    second = r"only 1 of 3 sites came within (4|3\.\d+) s: gcp; 2 missing"
+    assert re.search(first, str(errors[0])) and re.search(second, str(errors[1])), errors
 
 
 def test_weights_that_add_up_to_nothing_are_refused_and_the_session_goes_on(
@@ -246,5 +244,4 @@ def test_weights_that_add_up_to_nothing_are_refused_and_the_session_goes_on(
     for work in (aws.all_reduce(x, weight=0.0), gcp.all_reduce(y * 5, weight=2.0)):
         work.wait()
     assert (x == 5).all()
-    aws.close()
-    gcp.close()
+    testing.close(aws, gcp)

@@ -269,8 +269,7 @@ def test_the_coordinator_command_prints_where_it_is() -> None:
                 made = list(
                     pool.map(lambda n: Session(testing.settings(n, 2, address)), ("a", "b"))
                 )
-            for session in made:
-                session.close()
+            testing.close(*made)
         finally:
             process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0

@@ -56,7 +56,7 @@ def _same_as(before: dict[str, torch.Tensor], hook: Any) -> bool:
 
 
 def main() -> None:
-    [on_host], [on_device], [another] = run_sites(train, sites=[1, 1, 1], arguments=(5,))
+    [on_host], [on_device], [another] = run_sites(train, sites=[1, 1, 1], arguments=(3,))
     for one, two, three in zip(on_host, on_device, another, strict=True):
         assert one["digest"] == two["digest"] == three["digest"]
         assert one["kept"].keys() == two["kept"].keys()

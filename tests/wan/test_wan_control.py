@@ -70,7 +70,9 @@ def test_bytes_changed_on_the_wire_are_caught_by_tcp(wan: Wan, control: Path) ->
 
 
 @pytest.mark.wan
-def test_who_asks_for_what_cannot_be_is_told_why(wan: Wan, control: Path) -> None:
+def test_who_asks_for_what_cannot_be_is_told_why(wan: Wan, control: Path, tmp_path: Path) -> None:
+    asked_all = tmp_path / "asked"
+
     def ask() -> None:
         world = Emulated(control, [*NAMES, "oci"])
         with pytest.raises(Refused, match=r"kill oci: site is 3; sites are 0 to 2"):
@@ -78,10 +80,12 @@ def test_who_asks_for_what_cannot_be_is_told_why(wan: Wan, control: Path) -> Non
         with pytest.raises(Refused, match="no site 'nowhere'"):
             world.inject(slow("nowhere"))
         world.close()
+        asked_all.touch()
 
     with ThreadPoolExecutor(1) as pool:
         asked = pool.submit(ask)
-        wan.run("--sites", "3", "--control", str(control), run=["sleep", "1"])
+        wait = f"until [ -e {asked_all} ]; do sleep 0.1; done"
+        wan.run("--sites", "3", "--control", str(control), run=["sh", "-c", wait])
         asked.result()
 
 
