@@ -284,8 +284,11 @@ void register_executor(py::module_& m) {
            py::arg("root") = 0, py::arg("terms") = false, py::arg("threads") = 0)
       .def("start", &Driven::start)
       .def(
-          "next", [](Driven& self, int peer) { return self.executor_to(peer).next(peer); },
-          py::keep_alive<0, 1>())
+          "next",
+          [](Driven& self, int peer, bool sums_first) {
+            return self.executor_to(peer).next(peer, sums_first ? First::sums : First::inputs);
+          },
+          py::arg("peer"), py::kw_only(), py::arg("sums_first") = false, py::keep_alive<0, 1>())
       .def("has_next", [](Driven& self, int peer) { return self.executor_to(peer).has_next(peer); })
       .def("sent", [](Driven& self, const OutSlice& slice) { self.executor().sent(slice); })
       .def("output_ready", [](Driven& self) { return self.executor().output_ready(); })

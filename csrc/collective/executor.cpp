@@ -25,7 +25,7 @@
 //
 // The owner pulls: next() takes one slice for one peer, so a slow peer holds up nobody else. Inputs
 // are ready from the beginning and are walked by a cursor; only sums and results that became ready
-// stand in a queue.
+// stand in a queue. Which of the two goes first is the owner's to say.
 #include "collective/executor.hpp"
 
 #include "base/check.hpp"
@@ -45,8 +45,8 @@ void Executor::start(std::vector<float> weights) {
 const Status& Executor::health() const {
   return state_->health();
 }
-std::optional<OutSlice> Executor::next(int peer) {
-  return state_->next(peer);
+std::optional<OutSlice> Executor::next(int peer, First first) {
+  return state_->next(peer, first);
 }
 bool Executor::has_next(int peer) const {
   return state_->has_next(peer);

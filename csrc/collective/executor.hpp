@@ -41,6 +41,10 @@ struct OutSlice {
   std::uint64_t elements = 0;
 };
 
+// Which slices leave first where both are ready. Inputs: the last of them is on its way sooner, and
+// two one-way delays end sooner. Sums: they are still in a cache, and there is no delay.
+enum class First : std::uint8_t { inputs, sums };
+
 // REQUIRES: the schedule was made for this rank, world, and the format's stretches; where terms are
 // gathered, by gather_terms().
 struct Job {
@@ -77,7 +81,7 @@ class Executor {
   const Status& health() const;
 
   // The next slice that is ready for `peer`, or nothing. A slice is handed out once.
-  std::optional<OutSlice> next(int peer);
+  std::optional<OutSlice> next(int peer, First first = First::inputs);
   bool has_next(int peer) const;
   // The slice's bytes are read no more. Once for each slice that next() gave.
   void sent(const OutSlice& slice);

@@ -157,9 +157,10 @@ bool Executor::State::has_next(int peer) const {
   return to.input < to.inputs.size() || !to.ready.empty();
 }
 
-std::optional<OutSlice> Executor::State::next(int peer) {
+std::optional<OutSlice> Executor::State::next(int peer, First first) {
   Peer& to = peers_[index(peer)];
-  if (to.input < to.inputs.size()) return out_slice(to.inputs[to.input++]);
+  const bool sums_wait = first == First::sums && !to.ready.empty();
+  if (to.input < to.inputs.size() && !sums_wait) return out_slice(to.inputs[to.input++]);
   if (to.ready.empty()) return std::nullopt;
   const Ready ready = to.ready.front();
   to.ready.pop_front();

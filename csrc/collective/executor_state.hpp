@@ -17,7 +17,7 @@ class Executor::State {
   void start(std::vector<float> weights);
   const Status& health() const { return health_; }
 
-  std::optional<OutSlice> next(int peer);
+  std::optional<OutSlice> next(int peer, First first);
   bool has_next(int peer) const;
   void sent(const OutSlice& slice);
 

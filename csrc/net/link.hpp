@@ -45,7 +45,8 @@ struct LinkOptions {
   std::string name;  // of the peer, for messages
   Header stamp;      // run, generation and source of every frame that leaves
   std::int64_t heartbeat_timeout_ns = 5 * second_ns;
-  bool checks = true;       // payloads of data have one; the other end tests those that have
+  bool checks = true;       // payloads of data have one, for it leaves the machine; the other end
+                            // tests those that have
   std::string by_way_of{};  // who carries the streams, for messages; empty: nobody
   // From the loss of the peer until it is said: whoever carries the streams may be the one that is
   // lost, and its own link then says so first.
@@ -123,6 +124,7 @@ class Link {
 
   LinkStats stats() const;
   const std::string& name() const { return options_.name; }
+  bool leaves_machine() const { return options_.checks; }
 
  private:
   Status move(std::int64_t now_ns, Traffic& traffic);

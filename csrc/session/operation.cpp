@@ -126,9 +126,9 @@ void Operation::start_if_all_heard() {
   executor_->start(std::move(weights));
 }
 
-std::optional<OutSlice> Operation::next(int peer) {
+std::optional<OutSlice> Operation::next(int peer, First first) {
   if (!has_next(peer)) return std::nullopt;
-  return executor_->next(position(peer));
+  return executor_->next(position(peer), first);
 }
 
 bool Operation::has_next(int peer) const {

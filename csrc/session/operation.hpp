@@ -58,7 +58,7 @@ class Operation {
   bool begun_everywhere() const { return started_; }
 
   // Data, by the executor's rules (collective/executor.hpp). None for all_gather.
-  std::optional<OutSlice> next(int peer);
+  std::optional<OutSlice> next(int peer, First first);
   bool has_next(int peer) const;
   void sent(const OutSlice& slice);
   Result<ByteSpan> place(int peer, SliceId id, std::uint64_t bytes);

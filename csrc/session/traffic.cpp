@@ -132,12 +132,14 @@ bool Engine::next(int peer, OutFrame& frame) {
   if (stopped_) return false;
   auto& ahead = ahead_bytes_[static_cast<std::size_t>(peer)];
   const bool behind = membership_ && !membership_->abreast(peer);
+  const Link& link = *links_[static_cast<std::size_t>(peer)];
+  const First first = link.leaves_machine() ? First::inputs : First::sums;
   for (auto& [number, operation] : operations_) {
     if (!operation->has_next(peer)) continue;
     const bool eager = behind || !operation->has_heard(peer);
     if (eager && ahead + max_payload_bytes > Early::window_bytes) return false;
     if (!may_send(peer, *operation)) return false;
-    const auto slice = operation->next(peer);
+    const auto slice = operation->next(peer, first);
     if (!slice) continue;
     frame.header.kind = Kind::slice;
     frame.header.operation = number;

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from isthmus import _core
 
-LARGE = (1 << 20) + 77  # goes past the caches; a head, whole vectors and a tail
+LARGE = (1 << 20) + 5077  # goes past the caches: a head, pages side by side, the rest, a tail
 
 
 @pytest.mark.parametrize("implementation", _core.codec_implementations())
@@ -31,7 +31,8 @@ def test_one_value_that_is_not_finite_is_seen_wherever_it_stands(
     x[1::2] = -np.float32(1e-45)
     out = np.empty(elements + 1, np.float32)[1:]
     assert _core.copy_finite(x, out, implementation=implementation)
-    for at in {0, elements // 2, elements - 1}:
+    end = elements - 1
+    for at in {0, end // 2, end, *(max(0, end - n) for n in (9, 4000, 5100, 6000, 8192, 17_000))}:
         kept, x[at] = x[at], odd
         assert not _core.copy_finite(x, out, implementation=implementation)
         assert np.array_equal(out.view(np.uint32), x.view(np.uint32))

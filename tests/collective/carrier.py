@@ -65,7 +65,7 @@ class Net:
         return True
 
     def pull(self, source: int, target: int) -> None:
-        piece = self.executors[source].next(target)
+        piece = self.executors[source].next(target, sums_first=self.random.random() < 0.5)
         assert piece is not None and not self.executors[source].finished()
         self.out.append((source, target, piece))
 

@@ -196,6 +196,19 @@ def test_nothing_stands_before_its_work_is_done() -> None:
     assert_all_bits_equal([executor.output()], roster_sum(case))
 
 
+def test_a_sum_leaves_before_the_inputs_only_where_it_is_asked_to() -> None:
+    own, total = 0, 1  # transfers of `direct`
+    for sums_first, expected in ((True, [total, own, own]), (False, [own, own, total])):
+        left, right = Case("direct", inputs_of(2, 4 * SLICE, seed=1)).executors()
+        left.start()
+        piece = right.next(0)
+        assert piece is not None
+        left.take(1, piece.transfer, piece.offset, piece.wire())
+        pieces = [left.next(1, sums_first=sums_first) for _ in expected]
+        assert [piece and piece.transfer for piece in pieces] == expected
+        assert not left.has_next(1)
+
+
 @pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("algorithm", ["direct", "gather"])
 def test_threads_make_the_same_bits(algorithm: str, threads: int) -> None:
