@@ -280,6 +280,28 @@ def closed_and_let_go(session: Any) -> tuple[str, str | None, str]:
     return "nothing" if left() is None else "kept", None, ""
 
 
+def closed_before_backward(session: Any) -> tuple[str, str | None, str]:
+    model = DDP(nn.Linear(4, 2))
+    hook = isthmus.register(model, session)
+    loss = model(torch.ones(1, 4)).sum()
+    hook.close()
+    return caught(loss.backward)
+
+
+def stepped_after_a_failure(session: Any) -> tuple[str, str | None, str]:
+    """With this site's own gradients, which a failed exchange left where the mean should be."""
+    model = DDP(nn.Linear(4, 2))
+    hook = isthmus.register(model, session)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    before = [parameter.detach().clone() for parameter in model.parameters()]
+    model(torch.ones(1, 4)).sum().backward()
+    hook._fail(RuntimeError("made up"))
+    hook.close()
+    optimizer.step()
+    same = all(map(torch.equal, before, model.parameters()))
+    return "nothing" if same else "stepped", None, ""
+
+
 def refusals(session: Any, place: Place) -> dict[str, tuple[str, str | None, str]]:
     """register with things that cannot work, all over one session, which must survive them."""
     other = place.site == "site01"
@@ -316,6 +338,8 @@ def refusals(session: Any, place: Place) -> dict[str, tuple[str, str | None, str
     seen["closed"] = caught(lambda: good(torch.ones(1, 4)))
     seen["closed step"] = caught(optimizer.step)
     seen["let go"] = closed_and_let_go(session)
+    seen["closed backward"] = closed_before_backward(session)
+    seen["failed step"] = stepped_after_a_failure(session)
     again = isthmus.register(DDP(good.module), session)
     again.load_state_dict(saved)
     again.close()

@@ -64,6 +64,8 @@ def test_register_refuses_what_cannot_work_and_names_it_at_every_rank() -> None:
         "closed": ("Cancelled", "wrap the module in a new DDP"),
         "closed step": ("nothing", ""),
         "let go": ("nothing", ""),
+        "closed backward": ("Cancelled", "wrap the module in a new DDP"),
+        "failed step": ("nothing", ""),
     }
     for site in run_sites(programs.refusals, sites=[1, 2]):
         for seen in site:

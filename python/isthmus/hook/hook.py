@@ -45,12 +45,17 @@ class Door:
         hook.leaving.append(self.close)
 
     def take(self, bucket: GradBucket) -> "torch.futures.Future[torch.Tensor]":
-        return _done(bucket.buffer()) if self._hook is None else self._hook.take(bucket)
+        """Raises Cancelled out of a backward pass that the hook's end came before: no step may
+        follow, and nobody holds back the optimizer any more."""
+        if self._hook is None:
+            raise Cancelled(closed)
+        return self._hook.take(bucket)
 
     def close(self) -> None:
         self._hook = None
 
 
+closed = "the hook was closed: wrap the module in a new DDP to train on"
 no_sparse = (
     "sparse gradients cannot cross sites: build the embedding with sparse=False, "
     "or leave it out of DDP"
@@ -287,9 +292,13 @@ class Hook:
     def close(self) -> None:
         """End the hook's threads. DDP cannot let go of a hook, so training this DDP object
         further raises Cancelled; evaluating it is fine, and a new DDP around the same module can
-        be registered, and trained with the same optimizer."""
+        be registered, and trained with the same optimizer. Gradients of a step that failed are
+        let go of (`grad` is None): no optimizer may go by them."""
         self._lane.close()
-        self._fail(Cancelled("the hook was closed: wrap the module in a new DDP to train on"))
+        if self._failed():
+            for parameter in self._layout.parameters:
+                parameter.grad = None
+        self._fail(Cancelled(closed))
         self._arrivals.close()
         if self._usage is not None:
             self._usage.close()
