@@ -66,7 +66,9 @@ class Net(nn.Sequential):
     """
 
     def __init__(self, width: int) -> None:
-        layers = [m for _ in range(4) for m in (nn.Linear(width, width), nn.Tanh(), nn.Dropout(0.1))]
+        layers = [
+            m for _ in range(4) for m in (nn.Linear(width, width), nn.Tanh(), nn.Dropout(0.1))
+        ]
         super().__init__(*layers, nn.Linear(width, 1))
         self.end = nn.Parameter(torch.zeros(1))
 
@@ -110,6 +112,16 @@ def tell_links(session: Any, mbit: Sequence[float]) -> None:
         session.set_links(even_links(session.sites, mbit=1000, rtt_s=0.02, world_mbit=mbit))
 
 
+def meet_the_site(options: Options) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group(
+        "gloo",
+        init_method=f"file://{options.store}",
+        rank=options.rank,
+        world_size=options.ranks,
+    )
+
+
 def run_rank(options: Options, told: Connection, errors: str) -> None:
     """As a program would: its words go to `told`, and what ends it badly to the file `errors`."""
     os.dup2(os.open(errors, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
@@ -122,13 +134,7 @@ def run_rank(options: Options, told: Connection, errors: str) -> None:
 
 def train(options: Options, tell: Callable[[dict[str, Any]], None]) -> None:
     faulthandler.dump_traceback_later(PATIENCE_S, exit=True)  # a hang says where
-    torch.set_num_threads(1)
-    dist.init_process_group(
-        "gloo",
-        init_method=f"file://{options.store}",
-        rank=options.rank,
-        world_size=options.ranks,
-    )
+    meet_the_site(options)
     # Nobody's numbers are like another's; only what is handed over makes them so.
     torch.manual_seed(zlib.crc32(f"{options.site} {options.rank} {time.time_ns()}".encode()))
     model = DDP(Net(options.width), bucket_cap_mb=0.02)
