@@ -103,6 +103,21 @@ def test_the_stub_lists_what_the_native_module_has() -> None:
     assert not found, "\n" + "\n".join(found)
 
 
+def test_the_page_of_events_has_every_kind_that_there_is_and_no_other() -> None:
+    kinds = [tidiness.event_kinds_in(text) for _, text in sources(["python/isthmus"], PYTHON)]
+    page = (ROOT / "docs/events.md").read_text()
+    told = tidiness.rows_of_table(page, "| `kind` |")
+    assert len(told) > 5 and told == list(dict.fromkeys(told))
+    assert set(told) == set().union(*kinds)
+
+
+def test_every_native_event_has_its_sentence() -> None:
+    from isthmus.events import makers
+
+    header = (ROOT / "csrc/session/events.hpp").read_text()
+    assert set(makers) == tidiness.native_event_kinds_in(header)
+
+
 LONG = "  f();\n" * 70
 BROKEN: list[tuple[Check, str, str]] = [
     (tidiness.cpp_layer_problems, "csrc/net/tcp.cpp", '#include "mesh/mesh.hpp"\n'),
@@ -207,6 +222,15 @@ def test_codes_are_read_from_the_header() -> None:
         "timeout",
         "late",
     ]
+
+
+def test_kinds_of_events_are_found_where_they_are_made_and_where_they_are_told() -> None:
+    made = 'x = Event(kind="a", text="")\ny = Fault(kind="b")\ndef f():\n  return Event(kind="c")\n'
+    assert tidiness.event_kinds_in(made) == {"a", "c"}
+    header = "struct Event {\n  enum class Kind {\n    a,  // b, c\n    d,\n  };\n};\n"
+    assert tidiness.native_event_kinds_in(header) == {"a", "d"}
+    page = "| `z` |\n\n| `kind` | y |\n|---|---|\n| `a` | `b` |\n| `c` | |\nend\n| `d` |\n"
+    assert tidiness.rows_of_table(page, "| `kind` |") == ["a", "c"]
 
 
 def test_a_stub_that_differs_is_found() -> None:

@@ -4,6 +4,7 @@ A check reads text, never the disk, so that its tests can feed it made-up files.
 """
 
 import ast
+import itertools
 import re
 from collections.abc import Iterator, Mapping
 
@@ -49,6 +50,7 @@ PYTHON_LAYER: Mapping[str, int] = {
     "packing": 2,
     "links": 2,
     "relays": 2,
+    "company": 2,
     "events": 3,
     "stats": 4,
     "measure": 3,
@@ -293,6 +295,27 @@ def codes_in(status_header: str) -> list[str]:
     found = re.search(r"enum class Code[^{]*\{([^}]*)\}", cpp_code(status_header))
     names = re.findall(r"\w+", re.sub(r"=[^,}]*", "", found[1])) if found else []
     return [name for name in names if name != "ok"]
+
+
+def event_kinds_in(text: str) -> set[str]:
+    """Of the Events that a module makes."""
+    calls = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)]
+    made = [call for call in calls if isinstance(call.func, ast.Name) and call.func.id == "Event"]
+    kinds = [each.value for call in made for each in call.keywords if each.arg == "kind"]
+    return {str(kind.value) for kind in kinds if isinstance(kind, ast.Constant)}
+
+
+def native_event_kinds_in(events_header: str) -> set[str]:
+    """Of csrc/session/events.hpp."""
+    found = re.search(r"enum class Kind[^{]*\{([^}]*)\}", cpp_code(events_header))
+    return set(re.findall(r"\w+", found[1])) if found else set()
+
+
+def rows_of_table(page: str, head: str) -> list[str]:
+    """The first cells, without their backticks, of the table whose first row begins so."""
+    lines = page[page.index(head) :].splitlines()[2:]
+    rows = itertools.takewhile(lambda line: line.startswith("|"), lines)
+    return [row.split("|")[1].strip().strip("`") for row in rows]
 
 
 def codecs_in(definitions: str) -> list[tuple[int, str]]:

@@ -83,7 +83,10 @@ void register_boundary(py::module_& m) {
       },
       py::kw_only(), "has_state"_a, "step"_a = 0, "epoch"_a = 0, "members"_a = std::vector<int>{},
       "lawful"_a = std::vector<int>{}, "here"_a = std::vector<int>{}, "busy"_a = 0);
-  m.def("plan_hand_over", &hand_over, "answers"_a, py::kw_only(), "favourite"_a = -1);
+  m.def("plan_hand_over", &hand_over, "answers"_a, py::kw_only(), "favourite"_a = no_favourite);
+  m.attr("too_few_are_here") = HandOver::too_few + 0;
+  m.attr("no_favourite") = no_favourite;
+  m.attr("favourite_elsewhere") = favourite_elsewhere;
 }
 
 }  // namespace isthmus

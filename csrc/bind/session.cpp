@@ -154,14 +154,19 @@ class BoundSession {
     return submit(std::move(request), py::make_tuple(data));
   }
 
-  BoundWork swap(const py::buffer& data, int round) {
+  BoundWork swap(const py::buffer& data, int round, const std::vector<std::uint16_t>& among) {
     const py::buffer_info info = request_buffer(data, true, "data");
-    if (round < 0 || round >= swap_rounds(world()))
-      raise(refused("round must be 0 to " + std::to_string(swap_rounds(world()) - 1) + ", not " +
-                    std::to_string(round)));
+    const bool known = std::ranges::all_of(among, [this](int rank) { return rank < world(); });
+    if (!known || !std::ranges::is_sorted(among) || has_twins(among))
+      raise(refused("among must be ranks below " + std::to_string(world()) + ", in order"));
+    const int last = swap_rounds(static_cast<int>(among.size())) - 1;
+    if (round < 0 || round > last)
+      raise(
+          refused("round must be 0 to " + std::to_string(last) + ", not " + std::to_string(round)));
     Request request{.collective = Collective::swap,
                     .output = {static_cast<std::byte*>(info.ptr), bytes_of(info)},
                     .algorithm = Algorithm::swap,
+                    .order = among,
                     .root = round};
     return submit(std::move(request), py::make_tuple(data));
   }
@@ -375,7 +380,7 @@ void register_session(py::module_& m) {
            "mean"_a, "weight"_a, "schedule"_a, "layout"_a, "terms"_a = false)
       .def("terms", &BoundSession::terms, "segments"_a, py::kw_only(), "schedule"_a)
       .def("broadcast", &BoundSession::broadcast, "data"_a, py::kw_only(), "root"_a)
-      .def("swap", &BoundSession::swap, "data"_a, py::kw_only(), "round"_a)
+      .def("swap", &BoundSession::swap, "data"_a, py::kw_only(), "round"_a, "among"_a)
       .def("hand", &BoundSession::hand, "data"_a, py::kw_only(), "bytes"_a, "root"_a, "takers"_a)
       .def("all_gather", &BoundSession::all_gather, "data"_a)
       .def_property_readonly("events", &BoundSession::events)

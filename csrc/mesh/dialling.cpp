@@ -14,6 +14,9 @@ namespace {
 constexpr std::int64_t dial_for_ns = 10 * second_ns;
 constexpr std::int64_t all_ways_for_ns = 20 * second_ns;  // but no more of the join's time than
 constexpr std::int64_t of_the_join = 4;                   // three quarters
+// Whoever cannot be dialled may be gone, and then the coordinator says so.
+constexpr std::int64_t one_way_for_ns = silence_limit_ns + 2 * second_ns;
+static_assert(all_ways_for_ns > silence_limit_ns);
 // A connection that is lost in a firewall is tried again after 1 and 3 s.
 constexpr std::int64_t way_for_ns = 4 * second_ns;
 constexpr std::int64_t retry_after_ns = second_ns / 4;
@@ -32,7 +35,7 @@ Status Mesh::plan_routes(std::int64_t now_ns, std::int64_t deadline_ns) {
   const int world = static_cast<int>(roster_.members.size());
   const std::int64_t quarter_ns = std::max((deadline_ns - now_ns) / of_the_join, retry_after_ns);
   way_for_ns_ = std::min(way_for_ns, quarter_ns);
-  dial_until_ns_ = world == 2 ? std::min(deadline_ns, now_ns + dial_for_ns)
+  dial_until_ns_ = world == 2 ? std::min(deadline_ns, now_ns + one_way_for_ns)
                               : now_ns + std::min(all_ways_for_ns, 3 * quarter_ns);
   routes_.resize(seats_.size());
   next_offers_.assign(seats_.size(), now_ns + (member(rank_).address.empty() ? 0 : way_for_ns_));

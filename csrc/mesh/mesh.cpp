@@ -144,10 +144,13 @@ void Mesh::seat(Guest& guest) {
                                                 "\" lets no third site pass on its data "
                                                 "(relay=False)");
   const bool added = hello->streams == to_be_added;
-  if (added ? !may_add(source, *hello) : !has_seat(source, *hello)) return;
+  // A data stream of a link that stands here: it broke before its welcome came. The peer's link is
+  // to stand too, and then sees that this one ends.
+  const bool late = links_taken_ && !added && hello->stream > 0;
+  if (!late && (added ? !may_add(source, *hello) : !has_seat(source, *hello))) return;
   guest.channel.send(stamp(Kind::welcome));
   // 64 bytes into the buffer of a new connection: either they fit or the connection is broken.
-  if (!guest.channel.flush().ok() || !guest.channel.flushed()) return;
+  if (!guest.channel.flush().ok() || !guest.channel.flushed() || late) return;
   if (added) {
     added_.push_back({source, guest.channel.release(), hello->stream, false});
     return;
@@ -162,10 +165,12 @@ void Mesh::refuse(Channel channel, const std::string& why) const {
   (void)channel.flush();
 }
 
+// One that broke before its peer heard that it is welcome keeps nobody from the seat.
 bool Mesh::has_seat(int peer, const Hello& hello) const {
   const auto& seats = seats_[static_cast<std::size_t>(peer)];
-  return hello.stream < seats.size() && hello.streams + 1U == seats.size() &&
-         seats[hello.stream] == nullptr;
+  if (hello.stream >= seats.size() || hello.streams + 1U != seats.size()) return false;
+  const auto& sits = seats[hello.stream];
+  return sits == nullptr || sits->ended();
 }
 
 // To a link that stands, by the end that dials, on the link's own way.

@@ -67,6 +67,7 @@ class SimStream final : public Stream {
   bool can_read() const override { return way_.writer().readable; }
   bool can_write() const override { return way_.writer().writable; }
   bool connected() const override { return way_.writer().connected; }
+  bool ended() const override { return !way_.writer().ended.ok() || !way_.writer().broken.ok(); }
 
   void shut_write() override {
     if (!std::exchange(shut_, true)) world_->end_with(way_, Ending::finished);

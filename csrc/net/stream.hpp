@@ -49,6 +49,9 @@ class Stream {
   // True once the connection stands.
   virtual bool connected() const = 0;
 
+  // Whether the peer has ended or lost it, as far as is known here; bytes may be left to read.
+  virtual bool ended() const = 0;
+
   // No more writes from us; the peer reads what was written and then the end.
   virtual void shut_write() = 0;
 

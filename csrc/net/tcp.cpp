@@ -1,6 +1,7 @@
 #include "net/tcp.hpp"
 
 #include <linux/tcp.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -174,6 +175,11 @@ class TcpStream final : public Stream {
     return readiness_.writable || (lookup_ != nullptr && lookup_->done());
   }
   bool connected() const override { return connected_; }
+  bool ended() const override {
+    if (!socket_.valid()) return !broken_.ok();
+    pollfd asked{.fd = socket_.fd(), .events = POLLRDHUP, .revents = 0};
+    return poll(&asked, 1, 0) > 0 && (asked.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
+  }
   void keep_unsent(int bytes) override {
     set_option(socket_.fd(), IPPROTO_TCP, TCP_NOTSENT_LOWAT, bytes);
   }

@@ -65,8 +65,10 @@ Status Operation::impossible() const {
   if (rooted && !roster_.has(request_.root))
     return peer_lost("the root of " + title() + " is lost, and nobody has its bytes",
                      request_.root);
-  if (request_.collective == Collective::swap && roster_.size() < place_.world)
-    return peer_lost(title() + " is among all sites, and some are lost");
+  SiteSet wanted;
+  for (const int rank : request_.order) wanted = wanted | SiteSet::of(rank);
+  if (request_.collective == Collective::swap && wanted != roster_)
+    return peer_lost(title() + " is among sites of which some are lost");
   return {};
 }
 

@@ -42,7 +42,7 @@ struct Request {
   float weight = 1.0f;
   Algorithm algorithm = Algorithm::direct;
   Shares shares{};  // of direct; none: all the same
-  Order order{};    // of ring; none: by rank. Of a hand: the takers
+  Order order{};    // of ring; none: by rank. Of a hand: the takers; of a swap: who takes part
   std::uint32_t slice_elements = default_slice_elements;
   std::uint64_t layout = 0;          // a hash of what the elements mean
   int root = 0;                      // broadcast, hand; swap: the round

@@ -139,9 +139,8 @@ class Session:
     def hand(self, data: Any, *, bytes: int, root: int, takers: Sequence[int]) -> Work:
         """Every taker's writable C-contiguous buffer of so many bytes becomes the root's. At all
         other sites `data` is None; they call it too, for their operations have the same order."""
-    def swap(self, data: Any, *, round: int) -> Work:
-        """Two sites at a time exchange the bytes of their buffers: each with each in W-1 rounds (W,
-        if W is odd; then one keeps its own). Sizes must agree."""
+    def swap(self, data: Any, *, round: int, among: Sequence[int]) -> Work:
+        """Two of all that are left exchange their bytes: each with each in W-1 rounds, or W."""
     def all_gather(self, data: bytes) -> Work:
         """At most 1 MiB a site; sizes may differ. An empty one is a barrier."""
     @property
@@ -204,14 +203,14 @@ def epoch_answer(
     here: Sequence[int] = (),
     busy: int = 0,
 ) -> bytes:
-    """What a site says first in a new epoch: the step that follows, in which epoch it did the last
-    one and with whom, who was enough to go on there (by that epoch's ranks), who of these is called
-    to the new one (by its ranks), and how busy it is, in thousandths."""
+    """What a site says first in a new epoch; Answer of csrc/session/boundary.hpp."""
 
-def plan_hand_over(answers: Sequence[bytes], *, favourite: int = -1) -> tuple[int, list[int]]:
-    """By rank, b"" of who is lost: the donor, -1 if nobody has a state, -2 if too few are here of
-    those who could go on from the best one; and who takes its. favourite: a rank, -1 if there is
-    none, -2 if it is not called to this epoch."""
+def plan_hand_over(answers: Sequence[bytes], *, favourite: int = ...) -> tuple[int, list[int]]:
+    """By rank, b"" of who is lost: the donor, below 0 if there is none; and who takes its."""
+
+too_few_are_here: int  # the donor, if they are fewer than could go on from the best one
+no_favourite: int
+favourite_elsewhere: int  # it is not called to this epoch
 
 class Coordinator:
     """The roster's keeper, in a thread of its own. Never sees data."""

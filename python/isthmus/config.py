@@ -251,9 +251,17 @@ def join_settings(
         on_loss=_on_loss(source, on_loss, count),
         emulated=source.has("WAN_SITES"),
     )
-    if settings.rails > 1 and settings.on_loss.then != "raise":
-        raise Refused(f"on_loss {settings.on_loss.then!r} is for one rail, not {settings.rails}")
+    _check_rails(settings)
     return settings
+
+
+def _check_rails(settings: JoinSettings) -> None:
+    if settings.rails > 1 and settings.on_loss.then != "raise":
+        raise Refused(
+            f"on_loss is {settings.on_loss.then!r}, which needs one rail, and rails is "
+            f"{settings.rails}: choose rails=1 where sites are to go on without a lost one and "
+            'take it in again; or on_loss="raise", and start all sites anew from a checkpoint'
+        )
 
 
 def _on_loss(source: "_Source", asked: str | OnLoss | None, sites: int) -> OnLoss:

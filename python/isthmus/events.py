@@ -8,7 +8,7 @@ import logging
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,13 +38,6 @@ class Event:
 def of_native(fact: Mapping[str, Any], sites: Sequence[str]) -> Event:
     """sites: by rank."""
     site = sites[fact["peer"]] if fact["peer"] >= 0 else ""
-    makers = {
-        "lost": _lost,
-        "ended": _ended,
-        "streams": _streams,
-        "coordinator": _coordinator,
-        "stream_lost": _stream_lost,
-    }
     return makers[fact["kind"]](fact, site)
 
 
@@ -97,6 +90,15 @@ def _stream_lost(fact: Mapping[str, Any], site: str) -> Event:
         level=logging.WARNING,
         fields={"site": site, "streams": left},
     )
+
+
+makers: Mapping[str, Callable[[Mapping[str, Any], str], Event]] = {
+    "lost": _lost,
+    "ended": _ended,
+    "streams": _streams,
+    "coordinator": _coordinator,
+    "stream_lost": _stream_lost,
+}
 
 
 def joined(site: str, sites: Sequence[str], generation: int) -> Event:

@@ -7,8 +7,8 @@ everybody, as an all-reduce does, faster than the uplinks carry. Only what arriv
 acknowledgements come in bursts, bytes do not come faster than the link.
 """
 
+import contextlib
 import itertools
-import struct
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus import _core
+from isthmus.company import Company
 from isthmus.errors import PeerLost
 from isthmus.links import Links, Paces, paces
 
@@ -227,45 +227,29 @@ def widths(seen: Rates, relayed: Sequence[tuple[int, int, int]] = ()) -> NDArray
     return pair
 
 
-def expect_all(lost: Sequence[str]) -> None:
-    """PeerLost if a site is lost meanwhile: what the others then find is not what links carry."""
-    if lost:
-        raise PeerLost(f'site "{lost[0]}" was lost while links were measured', lost[0])
-
-
-def share(
-    native: _core.Session, sites: Sequence[str], numbers: Sequence[float] | NDArray[np.float64]
-) -> list[tuple[float, ...]]:
-    """Every site's numbers, by rank."""
-    work = native.all_gather(struct.pack(f"<{len(numbers)}d", *numbers))
-    work.wait()
-    rows = work.gathered()
-    expect_all([site for site, row in zip(sites, rows, strict=True) if len(numbers) and not row])
-    return [struct.unpack(f"<{len(row) // 8}d", row) for row in rows]
-
-
-def measure(native: _core.Session, sites: Sequence[str], rank: int, *, terms: bool = True) -> Links:
-    """Takes a second or two a phase; every site must call it at the same point. terms: whether an
-    exchange may bring them, else what comes is added up."""
-    return _Measurement(native, sites, rank, terms).links()
+def measure(company: Company, *, terms: bool = True) -> Links:
+    """Takes a second or two a phase; all of the company must call it at the same point. terms:
+    whether an exchange may bring them, else what comes is added up."""
+    return _Measurement(company, terms).links()
 
 
 class _Measurement:
-    def __init__(self, native: _core.Session, sites: Sequence[str], rank: int, terms: bool) -> None:
-        self._native = native
+    def __init__(self, company: Company, terms: bool) -> None:
+        self._company = company
+        self._native = company.native
         self._terms = terms
-        self._sites = tuple(sites)
-        self._rank = rank
+        self._sites = company.names
+        self._rank = company.place
         self._world = len(self._sites)
         others = self._native.stats()["links"]
         rtts = [others[s]["min_rtt_ms"] / 1e3 if s in others else 0.0 for s in self._sites]
-        streams = max(link["streams"] for link in others.values())
+        streams = max(others[s]["streams"] if s in others else 0 for s in self._sites)
         table = self._share([*rtts, streams])
         # A stream that has no part in the first operation would begin slowly in a later one.
         self._first_bytes = _FIRST_BYTES * int(table[:, -1].max())
         table = table[:, :-1]
         self._rtt = np.minimum(table, table.T)  # both ends have measured the same round trip
-        self._relayed = tuple(self._native.relayed)
+        self._relayed = company.relayed
         for a, b, by in self._relayed:  # TCP knows no more than the way to the third site
             self._rtt[a, b] = self._rtt[b, a] = self._rtt[a, by] + self._rtt[by, b]
         self._longest = longest = float(self._rtt.max())
@@ -308,7 +292,10 @@ class _Measurement:
         enough, repeats = self._enough + _ROUND_TRIPS_TO_FIRST * self._longest, 0
         while size * len(group) <= self._most:
             data = [np.zeros(size, np.uint8) for _ in group]
-            works = [self._native.swap(d, round=r) for d, r in zip(data, group, strict=True)]
+            works = [
+                self._native.swap(d, round=r, among=self._company.ranks)
+                for d, r in zip(data, group, strict=True)
+            ]
             transfers = self._watch(works)
             before, seen = seen, seen.or_faster(transfers.rates(self._relayed))
             if transfers.seconds >= enough or repeats:
@@ -334,7 +321,7 @@ class _Measurement:
 
     def _everybody(self, pace: Paces, load: NDArray[np.float64]) -> Transfers:
         """All to all, as many bytes as is right for most. With terms nobody adds anything up."""
-        self._native.set_paces(pace.all, pace.peers)
+        self._native.set_paces(pace.all, self._company.by_rank(pace.peers) if pace.peers else ())
         whole = min(float(load.max()), _UNEVEN * float(load.min()))
         size = int(min(max(whole, _FIRST_BYTES), self._most)) // (self._world - 1)
         wire = np.zeros(size // 4, np.float32)
@@ -365,8 +352,8 @@ class _Measurement:
             if not done:
                 time.sleep(_LOOK_EVERY)
         for work in works:
-            work.wait()
-        expect_all([s for s in looks[0][1] if s not in looks[-1][1]])
+            with contextlib.suppress(PeerLost):  # all hear of it at one point, which follows
+                work.wait()
         seconds = float(self._share([looks[-1][0]]).max())
         times = np.linspace(0, seconds, _LOOKS_TOLD + 1)
         at = [at for at, _ in looks]
@@ -376,7 +363,7 @@ class _Measurement:
             """As [site that looked][other site][look]."""
             mine = [
                 np.interp(times, at, [links[s][what] - first[s][what] for _, links in looks])
-                if s in first
+                if s in first and s in looks[-1][1]
                 else np.zeros(len(times))
                 for s in self._sites
             ]
@@ -392,4 +379,4 @@ class _Measurement:
 
     def _share(self, numbers: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64]:
         """Every site's numbers, by rank."""
-        return np.array(share(self._native, self._sites, numbers))
+        return np.array(self._company.share(numbers))

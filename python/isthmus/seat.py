@@ -99,6 +99,18 @@ class Seat:
         self.native.set_paces(self._told or found.all, found.peers)
         self.links = links
 
+    def measure(self) -> None:
+        """Measure the links between the sites that are left, and go by them from the next operation
+        on. Where that fails, what was known stays."""
+        try:
+            links = self.streams.measure().among(self.sites)
+        except BaseException:
+            self.go_by(self.links)
+            raise
+        self.go_by(links)
+        if self.streams.are_the_limit and self._told == 0:
+            self.native.set_paces(0.0)  # what was found is not what the uplink carries
+
     def hand(self, x: Any, *, size: int, donor: int, takers: Sequence[int]) -> _core.Work:
         """Begin to give the donor's `size` bytes (array or CPU tensor) to the takers. All sites
         call it, the others with x=None."""

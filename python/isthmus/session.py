@@ -93,14 +93,14 @@ class Session:
 
     def measure(self) -> Links:
         """Measure the links, and go by them from the next operation on: schedule, owners' shares,
-        slices, and how fast this site sends. Takes some seconds. All sites must call it at the same
-        point; `join` has done so, unless told not to."""
+        slices, and how fast this site sends. Takes some seconds. All sites that are left must call
+        it at the same point; `join` has done so, unless told not to. Of a lost site the result has
+        what Links.among says. Raises Refused if nobody else is left; PeerLost, at all, if a site
+        is lost meanwhile: with on_loss="continue" they may go on, and measure again."""
         self._check_usable()
-        links = self.seat.streams.measure()
-        self.set_links(links)
-        if self.seat.streams.are_the_limit and self._settings.uplink_mbit == 0:
-            self._native.set_paces(0.0)  # what was found is not what the uplink carries
-        return links
+        self.seat.measure()
+        assert self.seat.links is not None
+        return self.seat.links
 
     def set_links(self, links: Links | None) -> None:
         """Go by these links from the next operation on; None: by the bytes alone, and sending as

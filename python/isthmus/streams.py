@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from isthmus import _core
+from isthmus.company import Company
+from isthmus.errors import Refused
 from isthmus.links import Links
-from isthmus.measure import measure, share
+from isthmus.measure import measure
 
 most_streams = 16
 _MORE = 4
@@ -90,67 +92,70 @@ class Streams:
     ) -> None:
         self._native, self._sites, self._rank, self._fixed = native, tuple(sites), rank, fixed
         self._terms = terms
-        self._joined = self._now()
+        self._joined = self._now(self._sites)
         # Whether this site's links could carry more if it were not for their streams.
         self.are_the_limit = False
 
     def measure(self) -> Links:
-        """Measure the links, as they were joined, and with more streams while that is faster.
+        """Measure the links between the sites that are left, as they were joined, and with more
+        streams while that is faster.
 
         What is decided is decided from numbers that all sites have, so that all decide the same.
-        All sites must call it at the same point.
+        All sites must call it at the same point. Refused: no other one is left. PeerLost, at all of
+        them: one was lost meanwhile.
         """
-        table = self._share([self._fixed, *self._joined])
+        company = Company.of(self._native, self._sites, self._rank)
+        if len(company.ranks) < 2:
+            raise Refused("no other site is left with which links could be measured")
+        table = company.share([self._fixed, *(self._joined[rank] for rank in company.ranks)])
         world = range(len(table))
         counts = [[int(max(table[a][1 + b], table[b][1 + a])) for b in world] for a in world]
         fixed = [bool(row[0]) for row in table]
-        self._set(counts)
-        links, held, may_grow = self._look()
+        self._set(company, counts)
+        links, held, may_grow = self._look(company)
         while (wanted := more(counts, held, fixed)) != counts:
-            self._set(wanted)
-            again, still_held, still_may_grow = self._look()
+            self._set(company, wanted)
+            again, still_held, still_may_grow = self._look(company)
             if sum(again.uplink) < _FASTER * sum(links.uplink):
-                self._set(counts)
+                self._set(company, counts)
                 self.are_the_limit = may_grow
                 return links
             counts, links, held, may_grow = wanted, again, still_held, still_may_grow
-        self.are_the_limit = any(held[self._rank])
+        self.are_the_limit = any(held[company.place])
         return links
 
-    def _look(self) -> tuple[Links, list[list[bool]], bool]:
+    def _look(self, company: Company) -> tuple[Links, list[list[bool]], bool]:
         """What is measured, which links their sending ends take for held back, and whether a
         congestion window of this site's may still grow."""
         self._native.set_paces(0.0)
         before = self._native.stats()["links"]
-        links = measure(self._native, self._sites, self._rank, terms=self._terms)
+        links = measure(company, terms=self._terms)
         after = self._native.stats()["links"]
         paths = [
-            path(links, self._rank, i, before[s], after[s]) if s in before else None
-            for i, s in enumerate(self._sites)
+            path(links, company.place, i, before[s], after[s])
+            if s in before and s in after
+            else None
+            for i, s in enumerate(company.names)
         ]
         mine = [p is not None and p.is_held() for p in paths]
-        held = [[bool(held) for held in row] for row in self._share(mine)]
+        held = [[bool(held) for held in row] for row in company.share(mine)]
         return links, held, any(p.may_grow() for p in paths if p)
 
-    def _now(self) -> list[int]:
+    def _now(self, sites: Sequence[str]) -> list[int]:
         links = self._native.stats()["links"]
-        return [int(links[s]["streams"]) if s in links else 0 for s in self._sites]
+        return [int(links[s]["streams"]) if s in links else 0 for s in sites]
 
-    def _set(self, counts: Counts) -> None:
+    def _set(self, company: Company, counts: Counts) -> None:
         """Returns when the streams stand, or will not: what is missing then is done without."""
-        wanted = counts[self._rank]
-        if wanted != self._now():
-            for peer, count in enumerate(wanted):
+        wanted = counts[company.place]
+        if wanted != self._now(company.names):
+            for peer, count in zip(company.ranks, wanted, strict=True):
                 if count > 0:
                     self._native.set_streams(peer, count)
         until = time.monotonic() + _STAND_WITHIN
-        while self._now() != wanted and time.monotonic() < until:
+        while self._now(company.names) != wanted and time.monotonic() < until:
             time.sleep(0.01)
-        self._share([])
-
-    def _share(self, row: Sequence[float]) -> list[tuple[float, ...]]:
-        """Every site's row, by rank."""
-        return share(self._native, self._sites, row)
+        company.share([])
 
 
 def path(links: Links, a: int, b: int, before: Mapping[str, Any], after: Mapping[str, Any]) -> Path:

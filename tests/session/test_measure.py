@@ -9,6 +9,7 @@ import isthmus
 import numpy as np
 import pytest
 from isthmus import _core, measure, testing
+from isthmus.company import Company
 from isthmus.links import Links, Paces, even_links, paces
 from isthmus.measure import (
     Box,
@@ -146,10 +147,14 @@ class Growing:
     def wait(self) -> None:
         pass
 
+    @property
+    def contributors(self) -> list[int]:
+        return [0] if self.is_alone else [0, 1]
+
     def gathered(self) -> list[bytes]:
         return [self.row, b"" if self.is_alone else self.row]
 
-    def swap(self, data: NDArray[np.uint8], *, round: int) -> "Growing":
+    def swap(self, data: NDArray[np.uint8], *, round: int, among: Sequence[int]) -> "Growing":
         self.swaps.append(len(data))
         return self
 
@@ -160,6 +165,10 @@ class Growing:
         rate = self.rates.pop(0)
         both = transfers(np.array([[0, rate], [rate, 0]]), np.zeros((2, 2)))
         return replace(both, seconds=2.0)
+
+
+def two(link: Growing) -> Company:
+    return Company(cast(_core.Session, link), ("a", "b"), (0, 1), 0)
 
 
 @pytest.mark.parametrize(
@@ -175,7 +184,7 @@ def test_two_sites_swap_as_much_again_while_that_is_faster(
 ) -> None:
     link = Growing(*rates)
     monkeypatch.setattr(measure._Measurement, "_watch", lambda _, works: link.watch(works))
-    links = measure.measure(cast(_core.Session, link), ["a", "b"], 0)
+    links = measure.measure(two(link))
     assert links.uplink == pytest.approx([found, found])
     assert not link.rates and len(set(link.swaps)) == 1
 
@@ -184,7 +193,7 @@ def test_a_site_that_is_lost_while_links_are_measured_is_named() -> None:
     link = Growing()
     link.is_alone = True
     with pytest.raises(isthmus.PeerLost, match='"b" was lost while links were measured') as found:
-        measure.measure(cast(_core.Session, link), ["a", "b"], 0)
+        measure.measure(two(link))
     assert found.value.peer == "b"
 
 

@@ -22,7 +22,6 @@ from isthmus.stats import quantity
 
 _chunk_bytes = 32 << 20
 _chunks_in_flight = 4
-_too_few = -2  # as HandOver::too_few of csrc/session/boundary.hpp
 _most_bytes = 1 << 42  # of a state; who says more is out of its mind
 _sizes = struct.Struct("<QQ")
 
@@ -84,7 +83,7 @@ def hand_over(session: Session, state: TrainingState, mine: Standing, *, copies:
         with spans.of("meet"):
             answers = session.all_gather(mine.answer(session.sites))
         donor, takers = _core.plan_hand_over(answers, favourite=_favourite(session))
-        if donor == _too_few:
+        if donor == _core.too_few_are_here:
             raise PeerLost(
                 "those who could go on from the last step are not here, and may be going on "
                 "without this site: start it again, and it joins them"
@@ -108,11 +107,11 @@ def hand_over(session: Session, state: TrainingState, mine: Standing, *, copies:
 
 
 def _favourite(session: Session) -> int:
-    """By rank; -1: there is none, -2: it is not called to this epoch."""
+    """By rank, or why it has none."""
     name = session.settings.on_loss.favourite
     if not name:
-        return -1
-    return session.sites.index(name) if name in session.sites else -2
+        return _core.no_favourite
+    return session.sites.index(name) if name in session.sites else _core.favourite_elsewhere
 
 
 def put(state: TrainingState, whole: Whole) -> int:
