@@ -87,6 +87,7 @@ def interpreted(tmp_path_factory, run_interpreted):
     return targets
 
 
+@pytest.mark.timeout(900)  # the first waits for the kernels of all codecs
 @BY_CODEC
 def test_the_interpreted_kernels_agree_with_the_core(codec, interpreted):
     made = np.load(interpreted / f"{codec}.npz")
