@@ -105,6 +105,7 @@ def test_a_killed_rank_stops_every_rank_of_every_site(rank: int) -> None:
         arguments=(("site01", rank),),
         rails=2,
         expect_death=True,
+        patience=60,  # less than a wait in the site's group lasts
     )
     assert results[1][rank] is None
     for outcome in [*results[0], *results[2]]:
@@ -174,6 +175,7 @@ def test_a_site_lost_to_two_rails_is_named_when_its_gradient_was_due() -> None:
         arguments=("site01",),
         rails=2,
         expect_death=True,
+        patience=60,  # less than a wait in the site's group lasts
     )
     first, second = results[0]
     assert first["when"] == second["when"]
@@ -217,6 +219,7 @@ def test_a_gateway_that_dies_while_rails_are_measured_leaves_nobody_waiting(rank
         arguments=(_all, ("site01", rank), "died"),
         rails=2,
         expect_death=True,
+        patience=60,  # less than a wait in the site's group lasts
     )
     assert results[1][rank] is None
     for seen in [*results[0], results[1][1 - rank]]:

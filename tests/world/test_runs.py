@@ -21,6 +21,7 @@ def sample() -> list[Mapping[str, Any]]:
     return [_core.simulate_run(seed) for seed in range(SAMPLE)]
 
 
+@pytest.mark.timeout(900)  # two minutes of two cores that have nothing else to do
 def test_no_fault_loses_doubles_or_parts_anything_in_a_run_or_keeps_it_from_going_on(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -10,8 +10,7 @@ begin in one order at all ranks, by bucket and rail, in one thread; where there 
 the words'. The next bucket's shards cross meanwhile.
 
 Every future is completed, whatever happens: an incomplete one would block backward for ever. The
-first failure, by bucket and rail, is kept in `failure`, and whoever lets the training go on must
-look there.
+first failure, by bucket and rail, is kept in `failure`: look there before training goes on.
 """
 
 import contextlib
@@ -328,10 +327,11 @@ class Lane:
 
     def _listen(self, item: _Item, shard: _Shard) -> Word:
         try:
-            self._settle(item, shard)
-            if self._site_broken:
-                raise self._halted or InternalError("the site is broken")
-            return self._site.receive_word(shard.rail)
+            try:
+                self._settle(item, shard)
+            finally:  # even so: a gateway waits until all that live have heard it
+                word = self._site.receive_word(shard.rail)
+            return word
         except Exception as error:
             return Word(self._leave(error), finite=False)
 
