@@ -35,6 +35,33 @@ def test_no_sum_has_a_changed_byte_in_it(algorithm: str, codec: tuple[str, str])
     assert again > 5
 
 
+@pytest.mark.parametrize("algorithm", ["direct", "gather", "ring"])
+@pytest.mark.parametrize("codec", [("f32", "f32"), ("int8", "int8")])
+def test_what_was_damaged_on_a_data_stream_is_sent_again_and_nobody_is_lost(
+    algorithm: str, codec: tuple[str, str]
+) -> None:
+    broke = again = 0
+    for seed in range(60):
+        damage = {"kind": "corrupt", "at": 0.02 + 0.003 * seed, "site": seed % 3}
+        report: Any = _core.simulate(
+            seed,
+            sites=3,
+            streams=1,
+            torn=True,
+            bits_per_s=20_000_000,
+            operations=[{**LARGE, "algorithm": algorithm, "codec": codec}] * 2,
+            troubles=[{**damage, "peer": (seed + 1) % 3}],
+        )
+        assert not report["broken"], (seed, report["broken"][0])
+        if not any(site["streams_lost"] for site in report["sites"]):
+            continue  # it was the control stream, or nothing came by that stream any more
+        broke += 1
+        again += any(site["frames_again"] for site in report["sites"])
+        for site in report["sites"]:
+            assert [work["code"] for work in site["works"]] == ["ok", "ok"], (seed, site)
+    assert broke > 10 and again > broke / 2, (broke, again)
+
+
 def test_who_sends_damage_again_and_again_is_no_peer() -> None:
     report = _core.simulate(
         1,
