@@ -41,12 +41,16 @@ bool Membership::hear(int peer, const Census& theirs) {
   Census& last = said_[static_cast<std::size_t>(peer)];
   const bool sane = theirs.lost.within(everybody_) && theirs.out.within(everybody_) &&
                     (everybody_ - theirs.roster).within(theirs.out) && theirs.roster.has(peer) &&
-                    !theirs.out.has(peer) && !theirs.lost.has(peer) &&
-                    theirs.roster.within(theirs.lawful) && theirs.lawful.within(everybody_);
+                    !theirs.lost.has(peer) && theirs.roster.within(theirs.lawful) &&
+                    theirs.lawful.within(everybody_);
   // What was said is not taken back.
   const bool goes_on = theirs.roster.within(last.roster) && last.out.within(theirs.out) &&
                        last.lost.within(theirs.lost) && theirs.lawful.within(last.lawful);
   if (!sane || !goes_on) return false;
+  if (theirs.out.has(peer)) {
+    mine().out = mine().out | SiteSet::of(peer);
+    return true;
+  }
   last = theirs;
   mine().out = mine().out | theirs.out;
   return true;

@@ -67,7 +67,8 @@ class Membership {
 
   // The link with this site is gone, and does not come back.
   void lose(int peer);
-  // False: it cannot be true. Of a site that is out nothing is heard.
+  // False: it cannot be true. Of a site that is out nothing is heard; its last word, that it is out
+  // itself, may come before anybody else's, and says nothing of others.
   bool hear(int peer, const Census& theirs);
   // Gives up whom it must. True: more are out than when it was asked last. Then nothing may be
   // completed with the old roster any more, and only then may the census be told.

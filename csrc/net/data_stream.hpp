@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "base/clock.hpp"
@@ -15,6 +16,14 @@
 #include "net/stream.hpp"
 
 namespace isthmus {
+
+// As a member: the whole can be moved, not copied. A vector that grows copies what may throw when
+// it moves, as a deque may, and the views of a copy would show what it was copied from.
+struct MoveOnly {
+  MoveOnly() = default;
+  MoveOnly(MoveOnly&&) noexcept = default;
+  MoveOnly& operator=(MoveOnly&&) noexcept = default;
+};
 
 // A data frame on its way out. `pieces` stay valid until sent(), or, where they are `lent` by
 // somebody whose memory outlasts that, until detach() or forget().
@@ -30,9 +39,10 @@ struct OutFrame {
 // A frame that the peer is not known to have.
 struct Owed {
   OutFrame frame;
-  std::vector<std::byte> copy{};  // of its pieces, where their memory is needed
-  bool told = false;              // sent() was called for it
-  bool moot = false;              // of no use to anybody any more: not to be sent again
+  std::vector<std::byte> copy{};             // of its pieces, where their memory is needed
+  bool told = false;                         // sent() was called for it
+  bool moot = false;                         // of no use to anybody any more: not to be sent again
+  [[no_unique_address]] MoveOnly its_own{};  // `frame` may show `copy`
 
   void detach();
   void drop();  // it is moot, and refers to nothing
@@ -43,6 +53,7 @@ struct Unfinished {
   Header header;
   ByteSpan payload;
   std::vector<std::byte> unwanted;
+  [[no_unique_address]] MoveOnly its_own{};  // `payload` may show `unwanted`
 
   bool is(const Header& again) const;
 };
@@ -88,6 +99,10 @@ struct Broken {
   std::uint64_t known = 0;
   std::deque<Owed> owed{};
   std::size_t cut = 0;  // of these, at the end: had not left to the last byte
+  [[no_unique_address]] MoveOnly its_own{};
 };
+
+static_assert(!std::is_copy_constructible_v<Owed> && !std::is_copy_constructible_v<Unfinished> &&
+              !std::is_copy_constructible_v<Broken> && !std::is_copy_constructible_v<DataStream>);
 
 }  // namespace isthmus

@@ -3,7 +3,6 @@
 // A slice that left is owed until the other end says that it has come. `broken` is the last word
 // about a stream, behind all receipts: what is beyond its count never comes by that stream.
 #include <algorithm>
-#include <iterator>
 #include <utility>
 
 #include "net/link.hpp"
@@ -23,18 +22,6 @@ constexpr std::size_t most_unsettled = 1024;  // streams of which the other end 
 void divert(ByteSpan& payload, std::vector<std::byte>& unwanted) {
   unwanted.resize(payload.size());
   payload = unwanted;
-}
-
-// A vector that grows copies what may throw when it moves, as a deque may; and the pieces of a
-// copied frame would point into the one that it was copied from.
-void add_to(std::vector<Broken>& all, Broken one) {
-  if (all.size() == all.capacity()) {
-    std::vector<Broken> roomier;
-    roomier.reserve(2 * all.size() + 1);
-    std::ranges::move(all, std::back_inserter(roomier));
-    all.swap(roomier);
-  }
-  all.push_back(std::move(one));
 }
 
 }  // namespace
@@ -118,7 +105,7 @@ void Link::break_off(DataStream& data) {
   }
   keep_books_of(data);
   data.stream.reset();
-  add_to(broken_, std::move(broken));
+  broken_.push_back(std::move(broken));
 }
 
 void Link::remove_broken() {

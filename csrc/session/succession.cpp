@@ -40,10 +40,18 @@ void Engine::mind_members(std::int64_t now_ns) {
                                 remaining() + ")",
                             rank_),
                   false);
-    case Membership::Verdict::too_few:
-      return fail({Code::peer_lost, last_loss_.peer,
-                   last_loss_.text + "; " + remaining() + ", which is too few to go on"},
+    case Membership::Verdict::too_few: {
+      Status why = last_loss_;
+      if (why.ok()) {  // two others have lost each other
+        const int gone = (membership_->roster() - membership_->candidates()).ranks().front();
+        why = peer_lost(
+            "site \"" + sites_[static_cast<std::size_t>(gone)] + "\" lost (the other sites say so)",
+            gone);
+      }
+      return fail({Code::peer_lost, why.peer,
+                   why.text + "; " + remaining() + ", which is too few to go on"},
                   false);
+    }
   }
 }
 

@@ -64,11 +64,9 @@ void History::fails(int process, const Status& why, bool trains) {
     complain(title(process) + " fails: \"" + why.text + "\"");
 }
 
-// A site that others have given up may say a last census that they do not understand any more.
 void History::hears_of(int process, const std::string& why) {
   tell(process, "hears: " + why);
-  const auto says = [&why](const char* what) { return why.find(what) != std::string::npos; };
-  if (!damaged_ && says("broke the protocol") && !says("its census makes no sense"))
+  if (!damaged_ && why.find("broke the protocol") != std::string::npos)
     complain(title(process) + " hears: \"" + why + "\"");
 }
 

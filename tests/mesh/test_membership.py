@@ -43,6 +43,13 @@ class Sites:
             if words is not None:
                 self.news.append((self.now + self.random.randint(0, within), one, other))
 
+    def leave(self, rank: int) -> None:
+        """What it has said still comes, until the others notice."""
+        for other in range(self.world):
+            if other != rank and (other, rank) in self.links:
+                del self.links[other, rank]
+                self.news.append((self.now + self.random.randint(0, 20), other, rank))
+
     def kill(self, rank: int) -> None:
         self.alive.discard(rank)
         for other in range(self.world):
@@ -55,6 +62,7 @@ class Sites:
             if when <= self.now:
                 self.news.remove((when, rank, peer))
                 self.stirred = self.now
+                self.links.pop((peer, rank), None)
                 self.members[rank].lose(peer)
         for (source, to), words in list(self.links.items()):
             if words and self.random.random() < 0.3 and self.runs(to):
@@ -84,9 +92,7 @@ class Sites:
                 continue
             if verdict != "waits":
                 self.failed[rank] = verdict
-                for other in range(self.world):
-                    if other != rank:
-                        self.break_link(rank, other)
+                self.leave(rank)
             return
 
     def at_rest(self) -> bool:
@@ -199,12 +205,24 @@ def test_what_a_census_said_is_not_taken_back_and_nonsense_is_refused() -> None:
     for nonsense in (
         (everybody, 0, 0, everybody),  # takes back
         (bits(0, 1), 0, bits(2), everybody),  # who is not in the roster is out
-        (everybody, bits(1), bits(2), everybody),  # gives itself up
+        (everybody, 0, bits(1, 2), everybody),  # has lost itself
         (everybody | bits(3), 0, bits(2), everybody | bits(3)),
         (everybody, bits(7), bits(2), everybody),
         (everybody, 0, bits(2), bits(0, 1)),  # its roster is not within the lawful one
     ):
         assert not member.hear(1, nonsense)
+
+
+def test_who_says_that_it_is_out_is_given_up_alone_and_what_else_it_says_does_not_count() -> None:
+    member = _core.Membership(0, 4)
+    everybody = bits(0, 1, 2, 3)
+    assert member.hear(3, (everybody, bits(2, 3), bits(2), everybody))
+    assert member.decide(0)
+    assert member.census == (everybody, bits(3), 0, everybody)
+    for other in (1, 2):
+        assert member.hear(other, (everybody, bits(3), 0, everybody))
+    assert member.settle() == "installed"
+    assert member.roster == [0, 1, 2]
 
 
 def test_of_a_pair_that_cannot_talk_the_higher_rank_goes_and_the_favourite_stays() -> None:

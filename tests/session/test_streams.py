@@ -68,6 +68,7 @@ class Kernel:
     def __init__(self, *, most: float, each: float) -> None:
         self.most, self.each, self.streams, self.set = most, each, 2, list[int]()
         self.congestion_bytes = 0
+        self.contributors = [0, 1]
 
     def stats(self) -> dict[str, Any]:
         link = {

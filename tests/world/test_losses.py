@@ -142,6 +142,14 @@ def test_fewer_than_min_sites_fail_and_say_how_many_are_left() -> None:
         assert "3 of 4 sites remain" in site(report, name)["failure"]
 
 
+def test_where_too_few_are_left_as_two_others_lost_each_other_the_end_names_one_of_them() -> None:
+    report = lose({"kind": "cut", "at": 0.1, "site": 1, "peer": 2}, sites=3, min_sites=3)
+    for name in ("a-site", "b-site"):
+        failure = site(report, name)["failure"]
+        assert failure.startswith('site "c-site" lost (')
+        assert "2 of 3 sites remain, which is too few to go on" in failure
+
+
 def test_a_broadcast_whose_root_is_lost_fails_alone() -> None:
     broadcast = {"collective": "broadcast", "elements": 1_000_000, "root": 1}
     report = lose({"kind": "kill", "at": 0.1, "site": 1}, operations=[broadcast, SUM])
