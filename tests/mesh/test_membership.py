@@ -45,6 +45,7 @@ class Sites:
 
     def leave(self, rank: int) -> None:
         """What it has said still comes, until the others notice."""
+        self.stirred = self.now
         for other in range(self.world):
             if other != rank and (other, rank) in self.links:
                 del self.links[other, rank]
