@@ -25,7 +25,7 @@ import torch.distributed as dist
 from torch.futures import Future
 
 from isthmus.arrays import stage
-from isthmus.errors import InternalError, IsthmusError, PeerLost, typed
+from isthmus.errors import IsthmusError, PeerLost, typed
 from isthmus.hook.attendance import Attendance
 from isthmus.hook.layout import Contents
 from isthmus.hook.meter import Meter
