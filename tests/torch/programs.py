@@ -299,7 +299,11 @@ def stepped_after_a_failure(session: Any) -> tuple[str, str | None, str]:
     hook.close()
     optimizer.step()
     same = all(map(torch.equal, before, model.parameters()))
-    return "nothing" if same else "stepped", None, ""
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)  # of another hook, by now
+    hook.close()
+    kept = all(parameter.grad is not None for parameter in model.parameters())
+    return "nothing" if same and kept else f"same {same}, kept {kept}", None, ""
 
 
 def refusals(session: Any, place: Place) -> dict[str, tuple[str, str | None, str]]:

@@ -97,13 +97,24 @@ def test_a_checkpoint_is_resumed_with_other_rails_and_no_debt_is_lost(
         assert (arrived - paid).abs().max() < 0.02 * paid.abs().max(), name
 
 
-@pytest.mark.parametrize("rank", [0, 1, 2])
-def test_a_killed_rank_stops_every_rank_of_every_site(rank: int) -> None:
+@pytest.mark.parametrize(
+    ("sites", "rails", "rank"),
+    [
+        ([2, 3, 2], 2, 0),
+        ([2, 3, 2], 2, 1),
+        ([2, 3, 2], 2, 2),
+        ([1, 4, 1], 1, 2),  # gloo's ring: the gateway has no connection with it
+        ([2, 4, 2], 2, 3),
+    ],
+)
+def test_a_killed_rank_stops_every_rank_of_every_site(
+    sites: list[int], rails: int, rank: int
+) -> None:
     results = run_sites(
         rail_programs.lose_a_rank,
-        sites=[2, 3, 2],
+        sites=sites,
         arguments=(("site01", rank),),
-        rails=2,
+        rails=rails,
         expect_death=True,
         patience=60,  # less than a wait in the site's group lasts
     )

@@ -74,13 +74,15 @@ def test_who_asks_for_what_cannot_be_is_told_why(wan: Wan, control: Path, tmp_pa
     asked_all = tmp_path / "asked"
 
     def ask() -> None:
-        world = Emulated(control, [*NAMES, "oci"])
-        with pytest.raises(Refused, match=r"kill oci: site is 3; sites are 0 to 2"):
-            world.inject(kill("oci"))
-        with pytest.raises(Refused, match="no site 'nowhere'"):
-            world.inject(slow("nowhere"))
-        world.close()
-        asked_all.touch()
+        try:
+            world = Emulated(control, [*NAMES, "oci"])
+            with pytest.raises(Refused, match=r"kill oci: site is 3; sites are 0 to 2"):
+                world.inject(kill("oci"))
+            with pytest.raises(Refused, match="no site 'nowhere'"):
+                world.inject(slow("nowhere"))
+            world.close()
+        finally:
+            asked_all.touch()
 
     with ThreadPoolExecutor(1) as pool:
         asked = pool.submit(ask)

@@ -187,7 +187,9 @@ def references(
         there = [
             loss
             for own in sorted(folder.glob("reference*"))
-            if read(own) == alike and (loss := faultless(own)) is not None
+            if (own / "settings.json").exists()
+            and read(own) == alike
+            and (loss := faultless(own)) is not None
         ]
         if there:
             loss, took = there[0], "made before"

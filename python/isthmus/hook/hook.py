@@ -47,9 +47,10 @@ class Door:
     def take(self, bucket: GradBucket) -> "torch.futures.Future[torch.Tensor]":
         """Raises Cancelled out of a backward pass that the hook's end came before: no step may
         follow, and nobody holds back the optimizer any more."""
-        if self._hook is None:
+        hook = self._hook
+        if hook is None:
             raise Cancelled(closed)
-        return self._hook.take(bucket)
+        return hook.take(bucket)
 
     def close(self) -> None:
         self._hook = None
@@ -115,6 +116,7 @@ class Hook:
         self._usage = Usage(layout.parameters) if dynamic else None
         self._arrivals = Arrivals(model, layout.parameters)
         self._rehearsing = False
+        self._closed = False
         self._guard(model)
 
     def check(self) -> None:
@@ -294,6 +296,9 @@ class Hook:
         further raises Cancelled; evaluating it is fine, and a new DDP around the same module can
         be registered, and trained with the same optimizer. Gradients of a step that failed are
         let go of (`grad` is None): no optimizer may go by them."""
+        if self._closed:
+            return
+        self._closed = True
         self._lane.close()
         if self._failed():
             for parameter in self._layout.parameters:

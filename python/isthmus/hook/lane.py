@@ -25,7 +25,7 @@ import torch.distributed as dist
 from torch.futures import Future
 
 from isthmus.arrays import stage
-from isthmus.errors import IsthmusError, PeerLost, typed
+from isthmus.errors import InternalError, IsthmusError, PeerLost, typed
 from isthmus.hook.attendance import Attendance
 from isthmus.hook.layout import Contents
 from isthmus.hook.meter import Meter
@@ -320,18 +320,17 @@ class Lane:
             return word
         try:
             with self._spans.of("broadcast"):
-                self._site.send_word(word, shard.rail)
+                self._site.send_word(word, shard.rail, wait=not self._site_broken)
         except Exception as error:
             return Word(self._leave(error), finite=False)
         return word
 
     def _listen(self, item: _Item, shard: _Shard) -> Word:
         try:
-            try:
-                self._settle(item, shard)
-            finally:  # even so: a gateway waits until all that live have heard it
-                word = self._site.receive_word(shard.rail)
-            return word
+            self._settle(item, shard)
+            if self._site_broken:
+                raise self._halted or InternalError("the site is broken")
+            return self._site.receive_word(shard.rail)
         except Exception as error:
             return Word(self._leave(error), finite=False)
 

@@ -45,6 +45,7 @@ class Site:
         self.rails = 1
         self._ranks = dist.get_process_group_ranks(group)  # in the default group
         self._groups: list[dist.ProcessGroup] = []
+        self._unheard: list[object] = []  # words on their way, for which nobody waits
 
     @property
     def speaks(self) -> bool:
@@ -112,10 +113,12 @@ class Site:
         if self.size > 1:
             dist.broadcast(data, self._ranks[0], group=self._words[0])
 
-    def send_word(self, word: Word, rail: int = 0) -> None:
+    def send_word(self, word: Word, rail: int = 0, *, wait: bool = True) -> None:
         """From the gateway of a rail. Reaches all ranks that live, and then raises if one does not:
 
-        so messages of their own, where a broadcast might end at the first that is gone.
+        so messages of their own, where a broadcast might end at the first that is gone. wait: until
+        all have heard it. In a broken site nobody may listen, and who waited there for others that
+        wait would keep them all: it is for those that raise to end, and so to end the others' wait.
         """
         text = word.text
         if word.error is not None:
@@ -133,6 +136,9 @@ class Site:
                     works.append(dist.isend(message, rank, group=self._words[rail]))
                 except Exception as error:
                     gone = error
+        if not wait:
+            self._unheard += [head, body, *works]
+            return
         for work in works:
             try:
                 if work is not None:
