@@ -102,14 +102,13 @@ class Seat:
     def measure(self) -> None:
         """Measure the links between the sites that are left, and go by them from the next operation
         on. Where that fails, what was known stays."""
+        known = self.links
         try:
-            links = self.streams.measure().among(self.sites)
-        except BaseException:
-            self.go_by(self.links)
-            raise
-        self.go_by(links)
-        if self.streams.are_the_limit and self._told == 0:
-            self.native.set_paces(0.0)  # what was found is not what the uplink carries
+            known = self.streams.measure().among(self.sites)
+        finally:
+            self.go_by(known)
+            if self.streams.are_the_limit and self._told == 0:
+                self.native.set_paces(0.0)  # what was found is not what the uplink carries
 
     def hand(self, x: Any, *, size: int, donor: int, takers: Sequence[int]) -> _core.Work:
         """Begin to give the donor's `size` bytes (array or CPU tensor) to the takers. All sites

@@ -9,12 +9,13 @@ its streams, and everything is measured again. What did not make the sites faste
 import math
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from isthmus import _core
 from isthmus.company import Company
-from isthmus.errors import Refused
+from isthmus.errors import IsthmusError, Refused
 from isthmus.links import Links
 from isthmus.measure import measure
 
@@ -107,6 +108,15 @@ class Streams:
         company = Company.of(self._native, self._sites, self._rank)
         if len(company.ranks) < 2:
             raise Refused("no other site is left with which links could be measured")
+        before = self._now(company.names)
+        try:
+            return self._measure(company)
+        except BaseException:
+            with suppress(IsthmusError):
+                self._ask(company, before)
+            raise
+
+    def _measure(self, company: Company) -> Links:
         table = company.share([self._fixed, *(self._joined[rank] for rank in company.ranks)])
         world = range(len(table))
         counts = [[int(max(table[a][1 + b], table[b][1 + a])) for b in world] for a in world]
@@ -148,14 +158,18 @@ class Streams:
     def _set(self, company: Company, counts: Counts) -> None:
         """Returns when the streams stand, or will not: what is missing then is done without."""
         wanted = counts[company.place]
-        if wanted != self._now(company.names):
-            for peer, count in zip(company.ranks, wanted, strict=True):
-                if count > 0:
-                    self._native.set_streams(peer, count)
+        self._ask(company, wanted)
         until = time.monotonic() + _STAND_WITHIN
         while self._now(company.names) != wanted and time.monotonic() < until:
             time.sleep(0.01)
         company.share([])
+
+    def _ask(self, company: Company, wanted: Sequence[int]) -> None:
+        """Of the links that stand."""
+        now = self._now(company.names)
+        for peer, count, there in zip(company.ranks, wanted, now, strict=True):
+            if there > 0 and count not in (0, there):
+                self._native.set_streams(peer, count)
 
 
 def path(links: Links, a: int, b: int, before: Mapping[str, Any], after: Mapping[str, Any]) -> Path:

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import pytest
 from isthmus import _core, streams
+from isthmus.errors import PeerLost
 from isthmus.links import Links, even_links
 from isthmus.streams import Streams, more, most_streams
 
@@ -68,6 +69,7 @@ class Kernel:
     def __init__(self, *, most: float, each: float) -> None:
         self.most, self.each, self.streams, self.set = most, each, 2, list[int]()
         self.congestion_bytes = 0
+        self.lost: PeerLost | None = None
         self.contributors = [0, 1]
 
     def stats(self) -> dict[str, Any]:
@@ -102,6 +104,8 @@ class Kernel:
         return self.rows
 
     def links(self, *_: object, **__: object) -> Links:
+        if self.lost is not None:
+            raise self.lost
         mbit = min(self.most, self.each * self.streams) * 8 / 1e6
         return even_links(SITES, mbit=mbit, rtt_s=0.1)
 
@@ -161,6 +165,15 @@ def test_measuring_again_begins_with_the_streams_of_the_join(session: Make) -> N
     kernel.each = 100e6
     its.measure()
     assert kernel.streams == 2
+
+
+def test_streams_stay_as_they_were_where_measuring_them_again_fails(session: Make) -> None:
+    kernel, its = session(most=125e6, each=12e6)
+    its.measure()
+    kernel.lost = PeerLost('site "b" lost', peer="b")
+    with pytest.raises(PeerLost):
+        its.measure()
+    assert kernel.streams == 16
 
 
 def test_fixed_streams_stay(session: Make) -> None:
