@@ -41,12 +41,13 @@ void Engine::mind_members(std::int64_t now_ns) {
                             rank_),
                   false);
     case Membership::Verdict::too_few: {
+      const SiteSet gone = membership_->roster() - membership_->candidates();
       Status why = last_loss_;
-      if (why.ok()) {  // two others have lost each other
-        const int gone = (membership_->roster() - membership_->candidates()).ranks().front();
+      if (why.ok() || why.peer < 0 || !gone.has(why.peer)) {  // two others have lost each other
+        const int one = gone.ranks().front();
         why = peer_lost(
-            "site \"" + sites_[static_cast<std::size_t>(gone)] + "\" lost (the other sites say so)",
-            gone);
+            "site \"" + sites_[static_cast<std::size_t>(one)] + "\" lost (the other sites say so)",
+            one);
       }
       return fail({Code::peer_lost, why.peer,
                    why.text + "; " + remaining() + ", which is too few to go on"},

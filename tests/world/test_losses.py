@@ -150,6 +150,19 @@ def test_where_too_few_are_left_as_two_others_lost_each_other_the_end_names_one_
         assert "2 of 3 sites remain, which is too few to go on" in failure
 
 
+def test_a_site_that_was_lost_long_before_is_not_blamed_for_what_others_lost() -> None:
+    report = lose(
+        {"kind": "kill", "at": 0.1, "site": 3},
+        {"kind": "cut", "at": 4.0, "site": 1, "peer": 2},
+        min_sites=3,
+        operations=[LARGE] * 12,
+    )
+    for name in ("a-site", "b-site"):
+        failure = site(report, name)["failure"]
+        assert failure.startswith('site "c-site" lost ('), failure
+        assert "2 of 3 sites remain, which is too few to go on" in failure
+
+
 def test_a_broadcast_whose_root_is_lost_fails_alone() -> None:
     broadcast = {"collective": "broadcast", "elements": 1_000_000, "root": 1}
     report = lose({"kind": "kill", "at": 0.1, "site": 1}, operations=[broadcast, SUM])
