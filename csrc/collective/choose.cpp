@@ -25,9 +25,8 @@ const codecs::Codec* not_recodable(const Format& format, Way way) {
 // Another schedule than the usual one, or other shares, must promise so much: measurements are not
 // better than that.
 constexpr double worth_it = .95;
-// Of bytes that are elements, where no links were measured, which is within a machine: what is on
-// its way of all slices then stays in a core's cache, and sums begin sooner. Encoded ones are small
-// anyway.
+// Of bytes that are elements, where no links were measured, as within a machine: what is on its way
+// of all slices then stays in a core's cache, and sums begin sooner. Encoded ones are small anyway.
 constexpr std::uint32_t unmeasured_slice_elements = 32 << 10;
 static_assert(unmeasured_slice_elements % codecs::max_granule == 0);
 // A slice's stay on the slowest uplink. What waits for a slice waits so long once or twice.
