@@ -11,7 +11,7 @@
 // which only one end knows carries nothing that could be lost. One that goes carries a goodbye each
 // way behind its last frame. One that ends without has broken: the ends tell each other, on the
 // control stream, what of it has come whole, and the rest goes by the others; the link is lost when
-// its control stream is, or when it has been without data streams for a heartbeat timeout
+// its control stream is, or when it has been without data streams for two heartbeat timeouts
 // (docs/decisions/0017-a-stream-that-dies-alone.md).
 #pragma once
 
@@ -157,6 +157,7 @@ class Link {
   void acknowledge_in_time(std::int64_t now_ns);
   void say_receipts();
   std::int64_t breaks_due_ns() const;
+  std::int64_t data_due_ns() const;
   std::int64_t grace_ns() const;
   void remove_broken();
   void see_it_leave(Traffic& traffic);

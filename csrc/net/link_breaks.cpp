@@ -17,6 +17,8 @@ constexpr std::int64_t receipt_ns = 5 * millisecond_ns;
 // A peer that leaves or dies ends all its streams; the control stream says so about as soon.
 constexpr std::int64_t least_grace_ns = 10 * millisecond_ns;
 constexpr int graces_a_timeout = 4;
+// Without any data stream: a break is noticed, and another connection made, which may be lost too.
+constexpr int timeouts_without_data = 2;
 constexpr std::size_t most_unsettled = 1024;  // streams of which the other end says nothing
 
 void divert(ByteSpan& payload, std::vector<std::byte>& unwanted) {
@@ -73,14 +75,18 @@ Status Link::mind_breaks(std::int64_t now_ns) {
     return wire_error("it does not say what has come by connections that broke");
   const bool carries = std::ranges::any_of(data_, &DataStream::carries);
   without_data_ns_ = carries ? never_ns : std::min(without_data_ns_, now_ns);
-  if (without_data_ns_ != never_ns && now_ns >= without_data_ns_ + options_.heartbeat_timeout_ns)
+  if (now_ns >= data_due_ns())
     return peer_lost("all its data connections broke, and no other one came in time");
   return {};
 }
 
+std::int64_t Link::data_due_ns() const {
+  if (without_data_ns_ == never_ns) return never_ns;
+  return without_data_ns_ + timeouts_without_data * options_.heartbeat_timeout_ns;
+}
+
 std::int64_t Link::breaks_due_ns() const {
-  std::int64_t due_ns =
-      without_data_ns_ == never_ns ? never_ns : without_data_ns_ + options_.heartbeat_timeout_ns;
+  std::int64_t due_ns = data_due_ns();
   if (peer_leaves_ || said_goodbye_) return due_ns;
   for (const DataStream& data : data_)
     if (data.broken())
