@@ -153,10 +153,12 @@ void Engine::attend(Standing standing, std::uint32_t failed) {
 
 void Engine::tell_presence() {
   if (!standing_) return;
+  // A session to which the site has not changed over is given up: the one before goes on.
+  const bool is_stuck = stuck() && *standing_ != Standing::ready;
   Presence presence{.run = options_.join.run,
                     .site = options_.join.self.site,
                     .epoch = epoch(),
-                    .standing = stuck() ? Standing::stuck : *standing_,
+                    .standing = is_stuck ? Standing::stuck : *standing_,
                     .failed = failed_epoch_,
                     .codec_table = options_.join.codec_table,
                     .roster = {},
