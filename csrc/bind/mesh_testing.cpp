@@ -42,7 +42,8 @@ class Joiner final : public Actor {
         leave_ns_(plan.contains("leave") ? to_ns(option(plan, "leave", 0.0)) : never_ns),
         report_ns_(plan.contains("report") ? to_ns(option(plan, "report", 0.0)) : never_ns),
         report_(option<std::string>(plan, "text", "")),
-        again_(option(plan, "again", false)) {
+        again_(option(plan, "again", false)),
+        meets_(option(plan, "meets", false)) {
     request_.run = option<std::string>(plan, "run", "run");
     request_.sites = plan["sites"].cast<int>();
     request_.codec_table = option<std::uint64_t>(plan, "codec_table", 1);
@@ -64,6 +65,7 @@ class Joiner final : public Actor {
       rendezvous_->leave();
     }
     std::int64_t next_ns = rendezvous_->step(now_ns);
+    if (meets_ && rendezvous_->roster() != nullptr) rendezvous_->meet();
     if (again_ && !rendezvous_->broken().ok()) {
       rendezvous_->leave();
       rendezvous_.emplace(network_, coordinator_address, request_, deadline_ns_);
@@ -106,6 +108,7 @@ class Joiner final : public Actor {
   std::int64_t report_ns_;
   std::string report_;
   bool again_;  // it comes once more when a site is lost while all join
+  bool meets_;  // the others, as soon as it has the roster
   JoinRequest request_;
   std::optional<Rendezvous> rendezvous_;
   std::int64_t settled_ns_ = -1;
@@ -178,7 +181,8 @@ py::dict sim_join(const std::vector<py::dict>& sites, const std::vector<py::dict
       if (from > 0) net.revive(coordinator_site);
       auto listener = net.network(coordinator_site).listen(coordinator_address);
       if (!listener.ok()) throw std::runtime_error(listener.status().text);
-      keepers.push_back(std::make_unique<Coordinator>(std::move(*listener), seed));
+      const std::uint64_t own_seed = seed + keepers.size();
+      keepers.push_back(std::make_unique<Coordinator>(std::move(*listener), own_seed));
       net.add(coordinator_site, *keepers.back());
     });
     if (until < end) net.at(to_ns(until), [&] { net.kill(coordinator_site); });

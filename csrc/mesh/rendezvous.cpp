@@ -32,7 +32,9 @@ struct Rendezvous::State {
 
   Status status{};
   std::optional<Roster> roster{};
-  Status broken{};  // not ok: somebody of the roster is gone
+  Status broken{};    // not ok: somebody of the roster is gone, or nobody knows of it any more
+  bool met = false;   // the sites of the roster have connected with this one
+  bool asks = false;  // on this connection, for a roster that it has already
   std::optional<Channel> channel{};
   bool leaving = false;  // has said its last word
 
@@ -51,12 +53,15 @@ struct Rendezvous::State {
   std::optional<Call> call{};
   std::int64_t retry_after_ns = retry_period_ns;
 
+  bool dials_again() const;
   bool wants_connection(std::int64_t now_ns) const;
   void connect(std::int64_t now_ns);
   bool converse(std::int64_t now_ns);  // whether there may be more to hear at once
   bool hear(std::int64_t now_ns);
   void take(const Message& message, std::int64_t now_ns);
   void take_roster(const Message& message);
+  void hear_of_roster(const Header& header, const Attendance& attendance);
+  void miss_roster();
   Status loss_among(const std::vector<Member>& left) const;
   void take_waiting(const Message& message);
   void take_call(const Message& message);
@@ -69,15 +74,22 @@ struct Rendezvous::State {
   std::int64_t next_ns() const;
 };
 
-// A site that has the roster can do without, but for what it is to say of itself.
+// A site that has met all of the roster can do without, but for what it is to say of itself. Until
+// then only the coordinator knows of somebody who is gone; of those who are called it finds out
+// otherwise.
+bool Rendezvous::State::dials_again() const {
+  return !roster || presence || (!met && request.call.epoch == 0);
+}
+
 bool Rendezvous::State::wants_connection(std::int64_t now_ns) const {
   if (channel || leaving || now_ns < retry_ns) return false;
-  return roster ? presence.has_value() : now_ns < deadline_ns;
+  return dials_again() && (roster || now_ns < deadline_ns);
 }
 
 void Rendezvous::State::connect(std::int64_t now_ns) {
   answered = false;
   presence_told = false;
+  asks = roster && !presence;
   auto stream = network.connect(coordinator);
   if (!stream.ok()) return lose(stream.status(), now_ns);
   channel.emplace(std::move(*stream));
@@ -135,6 +147,7 @@ void Rendezvous::State::take(const Message& message, std::int64_t now_ns) {
   if (kind == Kind::waiting) return take_waiting(message);
   if (kind == Kind::come) return take_call(message);
   if (kind == Kind::heartbeat) return;
+  if (kind == Kind::refuse && asks) return miss_roster();
   if (kind == Kind::refuse) {
     const auto text = decode_refusal(message.payload);
     return end(text.ok() ? refused(*text) : text.status(), now_ns);
@@ -145,15 +158,12 @@ void Rendezvous::State::take(const Message& message, std::int64_t now_ns) {
 }
 
 void Rendezvous::State::take_roster(const Message& message) {
-  if (roster && (presence || message.header.generation != 0)) return;
+  if (roster && presence) return;
   auto attendance = decode_attendance(message.payload);
   if (!attendance.ok())
     return fail(
         wire_error("the coordinator at " + coordinator + " sent " + attendance.status().text));
-  if (roster) {
-    broken = loss_among(attendance->members);
-    return;
-  }
+  if (roster) return hear_of_roster(message.header, *attendance);
   so_far = *attendance;
   waiting.reset();
   if (message.header.generation == 0) return;
@@ -171,6 +181,27 @@ void Rendezvous::State::take_roster(const Message& message) {
                   .members = std::move(attendance->members)};
 }
 
+// A coordinator that knows the roster says so first, and then who is gone of it.
+void Rendezvous::State::hear_of_roster(const Header& header, const Attendance& attendance) {
+  const bool same = header.generation != 0 && header.run == roster->run;
+  if (asks && !same) return miss_roster();
+  asks = false;
+  if (header.generation == 0) broken = loss_among(attendance.members);
+}
+
+// The seat that it has been given in another roster is free again when it says so, or is gone.
+void Rendezvous::State::miss_roster() {
+  asks = false;
+  channel->send({.kind = Kind::leave});
+  (void)channel->flush();
+  channel.reset();
+  retry_ns = never_ns;
+  if (met) return;
+  broken =
+      peer_lost("the coordinator at " + coordinator + " started anew while the sites of run \"" +
+                request.run + "\" joined each other; start all again that have ended");
+}
+
 // Of the roster only these are left.
 Status Rendezvous::State::loss_among(const std::vector<Member>& left) const {
   std::vector<Member> gone;
@@ -181,6 +212,7 @@ Status Rendezvous::State::loss_among(const std::vector<Member>& left) const {
 }
 
 void Rendezvous::State::take_waiting(const Message& message) {
+  if (asks) return miss_roster();
   if (roster) return;
   auto told = decode_waiting(message.payload);
   if (!told.ok())
@@ -214,7 +246,7 @@ void Rendezvous::State::lose(const Status& why, std::int64_t now_ns) {
   last_error = why.text;
   channel.reset();
   waiting.reset();
-  const bool again = !leaving && (!roster || presence);
+  const bool again = !leaving && dials_again();
   retry_ns = again ? now_ns + retry_after_ns : never_ns;
   if (presence) retry_after_ns = std::min(2 * retry_after_ns, longest_retry_ns);
 }
@@ -318,6 +350,11 @@ std::uint32_t Rendezvous::epoch() const {
   return state_->request.call.epoch;
 }
 
+void Rendezvous::meet() {
+  state_->met = true;
+  if (!state_->dials_again()) state_->retry_ns = never_ns;
+}
+
 void Rendezvous::attend(Presence presence) {
   State& s = *state_;
   // A call whose time is over while this one stood already is no failure of this site.
@@ -326,7 +363,7 @@ void Rendezvous::attend(Presence presence) {
   presence.called = first ? 0 : s.presence->called;
   if (s.presence == presence) return;
   s.presence = std::move(presence);
-  s.presence_told = false;
+  s.presence_told = s.asks = false;
   if (first && !s.channel) s.retry_ns = 0;
 }
 

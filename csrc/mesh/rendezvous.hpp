@@ -43,14 +43,18 @@ class Rendezvous {
   const Status& status() const;
   const Roster* roster() const;  // nullptr: not yet
   bool connected() const;
-  // PeerLost: of the roster somebody is gone, and who still joins by it may come again. Not said to
-  // who takes part.
+  // PeerLost: of the roster somebody is gone, or the coordinator that made it; who still joins by
+  // it may come again. Not said to who takes part.
   const Status& broken() const;
   const std::string& last_error() const;  // why the last connection failed or ended
   // The epoch of the roster: of the call that was followed, be it the request's or one that was
   // waited for.
   std::uint32_t epoch() const;
 
+  // All of the roster are connected with this site: a coordinator that is lost from now on is
+  // missed only by who takes part. Before, it is dialled again, and one that has started anew and
+  // knows nothing of the roster makes it broken: who made the roster may have been one of it.
+  void meet();
   // From now on this is what the site says of itself, on this connection and on later ones; a lost
   // one is made again for it. REQUIRES: roster() is there, and the presence is in that epoch.
   // `called` is filled in here.

@@ -105,6 +105,7 @@ void Engine::begin_running(std::int64_t now_ns) {
     if (links_[peer] != nullptr) wanted_streams_[peer] = links_[peer]->streams();
   last_sender_ = static_cast<std::size_t>(rank_);
   phase_ = Phase::running;
+  rendezvous_.meet();
   submit(joined_, Request{.layout = policy_hash(), .payload = to_payload(mesh_.ways())}, now_ns);
 }
 

@@ -92,6 +92,27 @@ def test_a_coordinator_lost_after_the_roster_is_no_failure() -> None:
     outcomes, _ = run(site("aws", 2), site("gcp", 2), coordinators=[(0.0, 5.0)])
     assert [o["code"] for o in outcomes] == ["ok", "ok"]
     assert [o["connected"] for o in outcomes] == [False, False]
+    assert [o["broken"] for o in outcomes] == ["", ""]
+
+
+def test_who_still_joins_hears_that_the_coordinator_started_anew_and_who_has_joined_does_not() -> (
+    None
+):
+    plans = [site("aws", 3), site("gcp", 3, again=True), site("lab", 3, meets=True)]
+    outcomes, _ = run(*plans, coordinators=[(0.0, 5.0), (6.0, 1e9)], end=20.0)
+    assert "coordinator at site0:7000 started anew" in outcomes[0]["broken"]
+    assert (outcomes[1]["roster"], outcomes[1]["connected"]) == (None, True)  # it waits once more
+    assert (outcomes[2]["broken"], outcomes[2]["connected"]) == ("", False)
+
+
+def test_who_joined_with_a_coordinator_that_died_meet_at_the_next_one() -> None:
+    plans = [site(name, 3, again=True, ticket=i + 1) for i, name in enumerate(("aws", "gcp"))]
+    died, replaced = site("lab", 3, die=5.0), site("lab", 3, start=6.5, ticket=3)
+    outcomes, _ = run(*plans, died, replaced, coordinators=[(0.0, 5.0), (6.0, 1e9)])
+    alive = [*outcomes[:2], outcomes[3]]
+    assert [names_in(o) for o in alive] == [["aws", "gcp", "lab"]] * 3
+    assert len({o["roster"]["run"] for o in alive}) == 1
+    assert outcomes[2]["roster"]["run"] != alive[0]["roster"]["run"]
 
 
 def test_members_stay_connected_while_nothing_happens() -> None:
