@@ -79,10 +79,8 @@ class BoundSession {
     const py::gil_scoped_release release;
     return session_->stuck();
   }
-  std::vector<int> lawful() const {
-    const py::gil_scoped_release release;
-    return session_->lawful().ranks();
-  }
+  std::vector<int> present() const { return ranks_of(&Session::present); }
+  std::vector<int> lawful() const { return ranks_of(&Session::lawful); }
 
   int rank() const { return session_->rank(); }
   std::size_t world_size() const { return session_->roster().members.size(); }
@@ -269,6 +267,11 @@ class BoundSession {
   }
 
  private:
+  std::vector<int> ranks_of(SiteSet (Session::*asked)()) const {
+    const py::gil_scoped_release release;
+    return (session_.get()->*asked)().ranks();
+  }
+
   void fail_to_join() {
     const Status status = session_->joined()->outcome().status;
     const BoundWork joined{session_->joined(), session_};
@@ -370,6 +373,7 @@ void register_session(py::module_& m) {
       .def_property_readonly("epoch", &BoundSession::epoch)
       .def_property_readonly("whole", &BoundSession::whole)
       .def_property_readonly("stuck", &BoundSession::stuck)
+      .def_property_readonly("present", &BoundSession::present)
       .def_property_readonly("lawful", &BoundSession::lawful)
       .def_property_readonly("rank", &BoundSession::rank)
       .def_property_readonly("world_size", &BoundSession::world_size)

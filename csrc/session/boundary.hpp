@@ -40,13 +40,13 @@ Decision decide(const std::vector<std::optional<Word>>& words);
 SiteSet without_state(const std::vector<std::optional<Word>>& words);
 
 // What a site brings to a new epoch. Two sites of the same step, epoch and members hold the same
-// state: the sums of that step had the same contributors. A site that was stuck may be further than
+// state: what they have finished they finished together. A site that was stuck may be further than
 // those who went on lawfully, for their roster is the smaller one (docs/decisions/0016-epochs.md).
 struct Answer {
   bool has_state = false;
   std::uint64_t step = 0;   // that follows
   std::uint32_t epoch = 0;  // in which it did the last one
-  SiteSet members{};        // with whom, by that epoch's ranks
+  SiteSet members{};        // who took part when that was done, by that epoch's ranks
   SiteSet lawful{};         // the last that were enough to go on there, by the same ranks
   SiteSet here{};           // those of them who are called to the new epoch, by its ranks
   std::uint32_t busy = 0;   // in thousandths of its time: it kept the others waiting, not they it

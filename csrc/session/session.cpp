@@ -275,6 +275,10 @@ EngineStats Session::stats() {
   return now ? *std::move(now) : last_stats_;
 }
 
+SiteSet Session::present() {
+  return ask([this] { return engine_->present(); }).value_or(SiteSet{});
+}
+
 SiteSet Session::lawful() {
   return ask([this] { return engine_->lawful(); }).value_or(SiteSet{});
 }

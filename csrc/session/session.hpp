@@ -80,6 +80,8 @@ class Session {
   bool whole() const { return whole_.load(); }  // nobody is lost, and nothing has failed
   // Asks the engine: who has seen an operation end with too few is told so.
   bool stuck();
+  // Who takes part, this site too: as new as any work that has ended. None once closed.
+  SiteSet present();
   // The last sites that were enough to go on: as new as any work that has ended. None once closed.
   SiteSet lawful();
   // Of a site that was called but could not follow: others may be called with it again.

@@ -236,8 +236,8 @@ bool Trainer::mind_boundary() {
 
 void Trainer::read_words() {
   const Outcome& outcome = waits_.front()->outcome();
-  members_ = {};
-  for (const int rank : outcome.contributors) members_ = members_ | SiteSet::of(rank);
+  SiteSet members;
+  for (const int rank : outcome.contributors) members = members | SiteSet::of(rank);
   std::vector<std::optional<Word>> words;
   for (const auto& payload : outcome.gathered)
     words.push_back(payload.empty() ? std::nullopt : parse_word(payload));
@@ -246,7 +246,7 @@ void Trainer::read_words() {
     return end(internal_error("the sites do not hold the same state before step " +
                               std::to_string(training_->step - 1)));
   const SiteSet everybody = SiteSet::first(static_cast<int>(current_->names.size()));
-  const bool too_few = members_ != everybody && !current_->engine->lawful().within(members_);
+  const bool too_few = members != everybody && !current_->engine->lawful().within(members);
   if (too_few && plan_.sabotage == Sabotage::two_sides) {
     around_.sabotaged();
     return say_word();

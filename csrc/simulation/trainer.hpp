@@ -148,7 +148,6 @@ class Trainer final : public Actor {
   // Run.
   std::optional<Training> training_;
   std::optional<Training> before_;  // the last step
-  SiteSet members_;
   std::uint64_t steps_done_ = 0;
   int submitted_ = 0;
   Answer mine_;

@@ -83,7 +83,7 @@ void Trainer::change_over() {
   mine_ = {.has_state = true,
            .step = training_->step,
            .epoch = current_->engine->epoch(),
-           .members = members_,
+           .members = current_->engine->present(),
            .lawful = current_->engine->lawful()};
   if (next_ == nullptr) return end(internal_error("there is no epoch to change over to"));
   for (const int rank : mine_.lawful.ranks())
@@ -232,7 +232,6 @@ bool Trainer::hear_compared() {
 
 // With all of the epoch: training goes on from here.
 void Trainer::come_to_terms() {
-  members_ = SiteSet::first(static_cast<int>(current_->names.size()));
   around_.history.holds(process_, training_->step, training_->digest());
   if (!std::exchange(attends_, true)) current_->engine->attend(Standing::training, 0);
   current_->handed.clear();

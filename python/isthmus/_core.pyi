@@ -97,6 +97,9 @@ class Session:
     def stuck(self) -> bool:
         """Too few sites are left to go on, and it waits for the next epoch."""
     @property
+    def present(self) -> list[int]:
+        """Ranks of the sites that take part, this one too: those that are left."""
+    @property
     def lawful(self) -> list[int]:
         """Ranks of the last sites that were enough to go on: the roster, unless it is stuck."""
     def stop_listening(self) -> None:
@@ -370,10 +373,8 @@ def run_wan_loop(
     stop: Sequence[int],
     orders: WanOrders | None = None,
 ) -> list[WanCount]:
-    """Carry packets, without the GIL, until a descriptor in `stop` is readable or closed.
-
-    Raises ValueError for bad settings.
-    """
+    """Carry packets, without the GIL, until a descriptor in `stop` is readable or closed. Raises
+    ValueError for bad settings."""
 
 def wan_departures(
     *, rate_bps: float, depth_ns: int, times_ns: Sequence[int], sizes: Sequence[int]

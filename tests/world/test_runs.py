@@ -40,6 +40,9 @@ def test_no_fault_loses_doubles_or_parts_anything_in_a_run_or_keeps_it_from_goin
         18098,  # who was stuck did not count its own vote for those who went on
         21720,  # a new coordinator called a stuck site and newcomers while two others went on
         313,  # all were gone while a newcomer followed a call: those who came then waited for ever
+        105446,  # who still joined did not hear that the coordinator had died with its site: all
+        105099,  # waited until their time was over, and were then never together again
+        101633,  # who was stuck in an epoch to which it had not changed over was called alone
     ],
 )
 def test_runs_that_once_were_broken_are_not(seed: int) -> None:
@@ -54,6 +57,8 @@ def test_runs_that_once_were_broken_are_not(seed: int) -> None:
         4468,  # memory that was given back, and came damaged until the link was given up
         4442,  # who was given up said so before the others did, and that was taken for nonsense
         4452,
+        101345,  # a data stream's replacement, which was lost once, had not the time to come
+        102767,  # two that had lost each other within a step took each other's state for the same
     ],
 )
 def test_runs_with_broken_streams_that_once_were_broken_are_not(seed: int) -> None:

@@ -28,8 +28,8 @@ _sizes = struct.Struct("<QQ")
 
 @dataclass(frozen=True)
 class Standing:
-    """Where a site is. members: with whom it did its last step, lawful: who was enough to go on;
-    both by the ranks of that epoch, of which `sites` are the names."""
+    """Where a site is. members: who took part when its last step was done, lawful: who was enough
+    to go on; both by the ranks of that epoch, of which `sites` are the names."""
 
     has_state: bool
     step: int = 0

@@ -111,7 +111,6 @@ class Run:
         self._site.open_words()
         self._epochs = epochs
         self._word: _core.Work | None = None  # what was said at the boundary before
-        self._members: tuple[int, ...] = ()  # with whom the last step was done, by rank
         self._digests: Digests | None = None  # of the state at the boundary before
         self._begun = 0.0
         self.pauses: list[Pause] = []
@@ -242,23 +241,23 @@ class Run:
 
     def _read(self, word: _core.Work) -> bool:
         words = word.gathered()
-        self._members = tuple(word.contributors)
+        members = tuple(word.contributors)
         verdict, _, odd = _core.decide_boundary(words)
         if verdict == "differ":
             digests = self._digests or self._state.digests()
             raise difference(self._gateway, digests, odd, self._step - 1)
         # What those who contributed are not enough for is decided by what all of them see.
         seat = self._gateway.seat
-        fewer = len(self._members) < len(seat.sites)
-        if fewer and set(seat.native.lawful) - set(self._members):
-            self._wait_for_others()
+        fewer = len(members) < len(seat.sites)
+        if fewer and set(seat.native.lawful) - set(members):
+            self._wait_for_others(members)
             return True
         return bool(verdict == "change_over")
 
-    def _wait_for_others(self) -> None:
+    def _wait_for_others(self, members: tuple[int, ...]) -> None:
         """Too few sites are left to go on."""
         session = self._gateway
-        names = [session.sites[rank] for rank in self._members]
+        names = [session.sites[rank] for rank in members]
         patience = session.settings.on_loss.rejoin_timeout
         session.events.add(stuck(names, patience))
         if not self._others_come(patience):
@@ -298,7 +297,7 @@ class Run:
             has_state=True,
             step=self._step,
             epoch=session.epoch,
-            members=self._members,
+            members=tuple(session.seat.native.present),  # of the whole step: nothing is in flight
             lawful=tuple(session.seat.native.lawful),
             busy=self._busy(),
             sites=tuple(session.sites),
@@ -328,7 +327,6 @@ class Run:
         finally:
             if left is not None:  # all have left it by now: they answered in the new epoch
                 threading.Thread(target=left.close, name="isthmus-left", daemon=True).start()
-        self._members = tuple(range(session.world_size))
         self._begun = time.monotonic()
         pause = Pause(
             step=handed.step,
