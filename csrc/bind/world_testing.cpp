@@ -23,7 +23,7 @@ constexpr std::array end_names = {"reached", "out_of_time", "stuck", "livelock"}
 constexpr std::array trouble_names = {"kill",  "freeze",  "cut",      "isolate",
                                       "clog",  "slow",    "truncate", "corrupt",
                                       "lie",   "leave",   "absent",   "coordinator_killed",
-                                      "reset", "silence", "payload"};
+                                      "reset", "silence", "payload",  "control"};
 constexpr std::array lie_names = {"offset", "length",  "transfer", "operation",
                                   "source", "garbage", "twice"};
 constexpr std::array collective_names = {"",           "all_reduce", "broadcast",
@@ -276,13 +276,13 @@ py::dict simulate(std::uint64_t seed, const py::kwargs& settings) {
       if (site.ways[peer] != direct_way)
         ways[py::str(name_of_rank(plan, static_cast<int>(peer)))] =
             name_of_rank(plan, site.ways[peer]);
-    sites.append(py::dict("name"_a = plan.sites[i].name, "living"_a = site.living,
-                          "closed"_a = site.closed, "joined"_a = to_python(site.joined, plan),
-                          "by_way_of"_a = ways, "roster"_a = names_of(site.roster, plan),
-                          "failure"_a = site.failure.text, "again"_a = site.again,
-                          "taken"_a = site.taken, "works"_a = works, "streams"_a = site.streams,
-                          "streams_lost"_a = site.streams_lost,
-                          "frames_again"_a = site.frames_again));
+    sites.append(py::dict(
+        "name"_a = plan.sites[i].name, "living"_a = site.living, "closed"_a = site.closed,
+        "joined"_a = to_python(site.joined, plan), "by_way_of"_a = ways,
+        "roster"_a = names_of(site.roster, plan), "failure"_a = site.failure.text,
+        "again"_a = site.again, "taken"_a = site.taken, "works"_a = works,
+        "streams"_a = site.streams, "streams_lost"_a = site.streams_lost,
+        "streams_replaced"_a = site.streams_replaced, "frames_again"_a = site.frames_again));
   }
   return py::dict("world"_a = describe(plan), "sites"_a = sites, "broken"_a = report.broken,
                   "end"_a = end_names[static_cast<std::size_t>(report.end)],

@@ -67,11 +67,14 @@ bool Mesh::dials(int peer) const {
   return rank_ == (member(low).address.empty() && !member(high).address.empty() ? low : high);
 }
 
-void Mesh::add_streams(int peer, int count, std::int64_t now_ns) {
+void Mesh::add_streams(int peer, int count, bool control, std::int64_t now_ns) {
   std::erase_if(dials_, [peer](const Dial& dial) { return dial.peer == peer; });
-  for (int i = 0; i < count; ++i)
-    dials_.push_back(
-        {.peer = peer, .stream = 0, .retry_ns = now_ns, .until_ns = now_ns + dial_for_ns});
+  for (int i = control ? -1 : 0; i < std::max(count, 0); ++i)
+    dials_.push_back({.peer = peer,
+                      .stream = 0,
+                      .retry_ns = now_ns,
+                      .until_ns = now_ns + dial_for_ns,
+                      .numbered = i >= 0});
   deadline_ns_ = now_ns;
 }
 
@@ -81,8 +84,8 @@ int Mesh::dialling(int peer) const {
 
 void Mesh::step_dial(Dial& dial, std::int64_t now_ns) {
   constexpr std::uint32_t last_number = 0xffff;  // that a hello can say
-  const bool numbers_left =
-      !links_taken_ || next_numbers_[static_cast<std::size_t>(dial.peer)] <= last_number;
+  const bool numbers_left = !links_taken_ || !dial.numbered ||
+                            next_numbers_[static_cast<std::size_t>(dial.peer)] <= last_number;
   if (now_ns >= dial.until_ns || !numbers_left) {
     dial.over = true;
     return;
@@ -150,7 +153,7 @@ void Mesh::say_hello(Dial& dial, int way) {
   dial.way = way;
   dial.said = Dial::Said::hello;
   const int count = links_taken_ ? to_be_added : streams_with(dial.peer);
-  if (links_taken_)
+  if (links_taken_ && dial.numbered)
     dial.stream = static_cast<std::uint16_t>(next_numbers_[static_cast<std::size_t>(dial.peer)]++);
   const Hello hello{.to = static_cast<std::uint16_t>(dial.peer),
                     .stream = dial.stream,

@@ -12,7 +12,7 @@ namespace isthmus {
 
 inline constexpr std::uint32_t hello_bytes = 8;
 inline constexpr std::uint16_t by_nobody = 0xffff;
-inline constexpr std::uint16_t to_be_added = 0;  // to a link that stands; with a new number
+inline constexpr std::uint16_t to_be_added = 0;  // to a link that stands; data: with a new number
 
 struct Hello {
   std::uint16_t to;       // the rank that is called

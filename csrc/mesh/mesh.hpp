@@ -51,9 +51,10 @@ class Mesh {
     bool dialled;  // by this site
   };
   bool dials(int peer) const;  // this site is the one that opens streams to it
-  // Dials `count` streams more, in the place of those that are still being dialled. One that cannot
-  // be had in 10 s is done without. REQUIRES: dials(peer), and the links are taken.
-  void add_streams(int peer, int count, std::int64_t now_ns);
+  // Dials `count` data streams more, and perhaps another control stream, in the place of those that
+  // are still being dialled. One that cannot be had in 10 s is done without. REQUIRES: dials(peer),
+  // and the links are taken.
+  void add_streams(int peer, int count, bool control, std::int64_t now_ns);
   int dialling(int peer) const;  // so many now
   // Connections for the end that dials to say hello on, if it cannot make them itself.
   void offer_streams(int peer, int count, std::int64_t now_ns);
@@ -88,6 +89,7 @@ class Mesh {
     std::string last_error{};
     std::int64_t opened_ns = 0;        // its channel
     std::int64_t until_ns = never_ns;  // of one that is added: when it is done without
+    bool numbered = true;              // so that its hello is told apart: of data
     bool over = false;
   };
   struct Attempt {  // to reach a peer by one way

@@ -48,6 +48,7 @@ Result<std::optional<Message>> Channel::receive(std::uint32_t max_payload) {
     }
     if (in_header) {
       auto header = parse_header(header_);
+      damaged_ = !header.ok() && !is_intact(header_);
       if (!header.ok()) return header.status();
       if (header->length > max_payload)
         return wire_error("a frame of " + std::to_string(header->length) + " bytes where at most " +
@@ -57,8 +58,10 @@ Result<std::optional<Message>> Channel::receive(std::uint32_t max_payload) {
       if (header->length > 0) continue;
     }
     if (const auto check = message_.header.payload_check;
-        check != 0 && check != crc32c(message_.payload))
+        check != 0 && check != crc32c(message_.payload)) {
+      damaged_ = true;
       return wire_error("the payload of a frame arrived damaged (wrong check)");
+    }
     message_.header.payload_check = 0;  // it is seen to
     got_ = 0;
     return std::optional<Message>(std::exchange(message_, {}));

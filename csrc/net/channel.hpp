@@ -35,6 +35,9 @@ class Channel {
   // allocated for a frame before anybody vouches for the sender.
   Result<std::optional<Message>> receive(std::uint32_t max_payload = max_payload_bytes);
 
+  // Why receive() failed: a frame's own checks, or its payload's, did not fit.
+  bool damaged() const { return damaged_; }
+
   // Whether the peer stands there without another word, for who has not been answered must have
   // none. REQUIRES: between_frames().
   bool waits();
@@ -55,6 +58,7 @@ class Channel {
   HeaderBytes header_{};
   std::size_t got_ = 0;  // of the header and then the payload
   Message message_;
+  bool damaged_ = false;
   std::uint64_t bytes_sent_ = 0;
   std::uint64_t bytes_received_ = 0;
 };

@@ -80,7 +80,7 @@ struct DataStream {
   std::string why{};     // it ended
   std::int64_t broken_since_ns = never_ns;
   // Of a stream that comes or goes.
-  bool greets = false;    // our first word is not said
+  bool greets = false;    // a heartbeat is due: our first word, or a sign that we live
   bool unproven = false;  // the peer's first word has not come
   bool replaces = false;  // one that broke
   bool leaves = false;    // no further frames

@@ -14,7 +14,7 @@
 namespace isthmus {
 
 inline constexpr std::uint32_t frame_magic = 0x48545349;  // "ISTH"
-inline constexpr std::uint8_t protocol_version = 2;
+inline constexpr std::uint8_t protocol_version = 3;
 inline constexpr std::size_t header_bytes = 64;
 inline constexpr std::uint32_t max_payload_bytes = 1 << 20;
 

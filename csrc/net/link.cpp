@@ -47,10 +47,10 @@ Status Link::pump(std::int64_t now_ns, Traffic& traffic) {
 Status Link::move(std::int64_t now_ns, Traffic& traffic) {
   more_ = false;
   if (given_up_by_ns_ != never_ns) {
-    const bool spoken = !control_.flush().ok() || control_.flushed();
+    const bool spoken = !control_.stands() || !control_.flush().ok() || control_.flushed();
     return spoken || now_ns >= given_up_by_ns_ ? peer_lost("given up", options_.peer) : Status{};
   }
-  if (auto s = read_control(traffic); !s.ok()) return dead(s);
+  if (auto s = read_control(now_ns, traffic); !s.ok()) return dead(s);
   const std::uint64_t before = stats_.bytes_received;
   for (DataStream& data : data_)
     if (auto s = read_data(data, traffic); !s.ok()) return dead(s);
@@ -64,13 +64,16 @@ Status Link::move(std::int64_t now_ns, Traffic& traffic) {
   // A peer that has ended its own way may still want to hear our goodbye.
   if (!control_broken_) {
     if (auto s = control_.flush(); !s.ok()) {
-      if (!peer_leaves_) return dead(s);
-      control_broken_ = true;
+      if (peer_leaves_)
+        control_broken_ = true;
+      else if (s = lose_control(s, now_ns); !s.ok())
+        return dead(s);
     }
   }
+  if (auto s = mind_control(now_ns); !s.ok()) return dead(s);
   if (said_goodbye_ && !shut_ && (control_.flushed() || control_broken_)) {
     shut_ = true;
-    control_.stream().shut_write();
+    control_.shut_write();
     for (DataStream& data : data_) data.stream->shut_write();
   }
   return {};
@@ -80,37 +83,44 @@ std::int64_t Link::deadline_ns() const {
   if (!lost_.ok()) return verdict_ns_;
   if (given_up_by_ns_ != never_ns) return given_up_by_ns_;
   if (more_) return 0;
-  return std::min({next_heartbeat_ns_, silence_ends_ns_, receipts_due_ns_, breaks_due_ns()});
+  return std::min(
+      {next_heartbeat_ns_, silence_ends_ns_, receipts_due_ns_, breaks_due_ns(), control_due_ns()});
 }
 
-Status Link::read_control(Traffic& traffic) {
+Status Link::read_control(std::int64_t now_ns, Traffic& traffic) {
   for (int frames = 0; !control_ended_; ++frames) {
     if (frames == control_frames_a_turn) {
       more_ = true;
       return {};
     }
     const std::uint64_t before = control_.bytes_received();
-    auto message = control_.receive();
+    auto message = control_.receive(options_.stamp);
     heard_ = heard_ || control_.bytes_received() != before;
-    if (!message.ok()) {
-      if (message.status().code != Code::peer_lost || !peer_leaves_) return message.status();
+    note_control();
+    if (!message.ok() && message.status().code == Code::peer_lost && peer_leaves_) {
       control_ended_ = true;
       return {};
     }
+    if (!message.ok() && control_.damaged())
+      if (auto s = count_damage("a control frame arrived damaged"); !s.ok()) return s;
+    if (!message.ok()) return lose_control(message.status(), now_ns);
     if (!message->has_value()) return {};
     ++stats_.frames_received;
     const Header header = (*message)->header;
-    if (auto s = check_stamp(header); !s.ok()) return s;
-    if (header.kind == Kind::goodbye) see_it_leave(traffic);
-    if (header.kind == Kind::slice) return wire_error("it sent data on the control stream");
-    const ByteView payload = (*message)->payload;
-    const Status heard = header.kind == Kind::receipt ? hear_receipt(payload, traffic)
-                         : header.kind == Kind::broken
-                             ? hear_break(payload, traffic)
-                             : traffic.control(options_.peer, std::move(**message));
-    if (!heard.ok()) return heard;
+    if (auto s = heed_control(std::move(**message), traffic); !s.ok()) return s;
+    control_.heeded(header);
   }
   return {};
+}
+
+Status Link::heed_control(Message message, Traffic& traffic) {
+  const Header& header = message.header;
+  if (auto s = check_stamp(header); !s.ok()) return s;
+  if (header.kind == Kind::goodbye) see_it_leave(traffic);
+  if (header.kind == Kind::slice) return wire_error("it sent data on the control stream");
+  if (header.kind == Kind::receipt) return hear_receipt(message.payload, traffic);
+  if (header.kind == Kind::broken) return hear_break(message.payload, traffic);
+  return traffic.control(options_.peer, std::move(message));
 }
 
 Status Link::check_stamp(const Header& header) const {
@@ -123,7 +133,7 @@ Status Link::check_stamp(const Header& header) const {
 // TCP itself may pause for a round trip, until acknowledgements open its window.
 void Link::time_data(std::uint64_t bytes, std::int64_t now_ns) {
   const std::int64_t gap = now_ns - std::exchange(last_data_ns_, now_ns);
-  if (gap > millisecond_ns && gap > control_.stream().path().rtt_ns) return;
+  if (gap > millisecond_ns && gap > control_.path().rtt_ns) return;
   stats_.run_bytes_received += bytes;
   stats_.run_ns_received += gap;
 }
@@ -139,7 +149,7 @@ Status Link::keep_alive(std::int64_t now_ns) {
     return peer_lost("no bytes for " + seconds_text(options_.heartbeat_timeout_ns));
   if (std::exchange(spoke_, false) || now_ns >= next_heartbeat_ns_) {
     const std::int64_t interval = options_.heartbeat_timeout_ns / heartbeats_a_timeout;
-    if (now_ns >= next_heartbeat_ns_ && !said_goodbye_) control(Kind::heartbeat, 0, {});
+    if (now_ns >= next_heartbeat_ns_ && !said_goodbye_) say_alive();
     spoke_ = false;
     next_heartbeat_ns_ = now_ns + interval;
   }
@@ -162,7 +172,7 @@ void Link::control(Kind kind, std::uint64_t operation, ByteView payload) {
   header.operation = operation;
   control_.send(header, payload);
   ++stats_.frames_sent;
-  spoke_ = true;
+  spoke_ = control_.stands();
 }
 
 void Link::give_up(std::int64_t now_ns) {
@@ -201,7 +211,7 @@ LinkStats Link::stats() const {
   LinkStats stats = stats_;
   stats.bytes_sent += control_.bytes_sent();
   stats.bytes_received += control_.bytes_received();
-  const PathInfo control = control_.stream().path();
+  const PathInfo control = control_.path();
   stats.path = {.rtt_ns = control.rtt_ns,
                 .min_rtt_ns = control.min_rtt_ns,
                 .retransmits = control.retransmits + gone_.retransmits,

@@ -10,8 +10,9 @@
 // the end that dialled it; until then the other end sends nothing by it, so that a connection of
 // which only one end knows carries nothing that could be lost. One that goes carries a goodbye each
 // way behind its last frame. One that ends without has broken: the ends tell each other, on the
-// control stream, what of it has come whole, and the rest goes by the others; the link is lost when
-// its control stream is, or when it has been without data streams for two heartbeat timeouts
+// control stream, what of it has come whole, and the rest goes by the others. A control stream that
+// ends is replaced while a data stream stands; without any the peer is lost. The link is lost, too,
+// when it has been without a control stream, or without data streams, for two heartbeat timeouts
 // (docs/decisions/0017-a-stream-that-dies-alone.md).
 #pragma once
 
@@ -22,7 +23,7 @@
 #include <vector>
 
 #include "base/clock.hpp"
-#include "net/channel.hpp"
+#include "net/control_stream.hpp"
 #include "net/data_stream.hpp"
 
 namespace isthmus {
@@ -84,13 +85,15 @@ class Link {
 
   void control(Kind kind, std::uint64_t operation, ByteView payload);
   static constexpr int max_streams = 32;
-  // One more data stream, whose handshake is over: we dialled it, or took it at our port. False:
-  // there is no room for it, or its number is known; it is closed.
+  // One more data stream, or with number 0 another control stream, whose handshake is over: we
+  // dialled it, or took it at our port. False: there is no room for it, or its number is known; it
+  // is closed.
   bool add(std::unique_ptr<Stream> stream, std::uint16_t number, bool dialled);
   // Takes data streams away, the youngest first, until `count` are left. REQUIRES: count > 0.
   void keep(int count);
   int streams() const;                      // of data, without those that are on their way out
   int missing() const { return missing_; }  // that broke, and no others have come
+  bool lacks_control() const;               // and no other one is on its way
   // Why streams broke, since this was asked last.
   std::vector<std::string> take_breaks() { return std::exchange(breaks_, {}); }
 
@@ -127,14 +130,20 @@ class Link {
   bool leaves_machine() const { return options_.checks; }
 
  private:
+  // Heartbeat timeouts without a control stream, or without one of data: a break is noticed, and
+  // another connection made, which may be lost too.
+  static constexpr int timeouts_without = 2;
+
   Status move(std::int64_t now_ns, Traffic& traffic);
-  Status read_control(Traffic& traffic);
+  Status read_control(std::int64_t now_ns, Traffic& traffic);
+  Status heed_control(Message message, Traffic& traffic);
   // Data (link_data.cpp).
   Status read_data(DataStream& data, Traffic& traffic);
   Status take(DataStream& data, std::size_t bytes, Traffic& traffic);
   Status take_payload(DataStream& data, Traffic& traffic);
   Status take_header(DataStream& data, Traffic& traffic);
   Status damaged(DataStream& data, const std::string& what);
+  Status count_damage(const std::string& what);
   Status end_of_data(DataStream& data, const Status& why);
   bool next_frame(DataStream& data, Traffic& traffic);
   Status write_data(DataStream& data, Traffic& traffic);
@@ -165,13 +174,22 @@ class Link {
   template <class Call>
   void each_that_left(Call call);
 
+  // A control stream that breaks (link_control.cpp).
+  Status lose_control(const Status& why, std::int64_t now_ns);
+  Status mind_control(std::int64_t now_ns);
+  std::int64_t control_due_ns() const;
+  bool add_control(std::unique_ptr<Stream> stream, bool dialled);
+  void note_control();
+  void say_alive();
+  std::int64_t alive_until_ns() const;  // by what has come without a control stream
+
   Status check_stamp(const Header& header) const;
   void time_data(std::uint64_t bytes, std::int64_t now_ns);
   Status keep_alive(std::int64_t now_ns);
   Status dead(const Status& why) const;
 
   LinkOptions options_;
-  Channel control_;
+  ControlStream control_;
   std::vector<DataStream> data_;
   std::vector<Broken> broken_;
   std::deque<Owed> again_;  // to be sent once more, by any stream
@@ -183,8 +201,12 @@ class Link {
   std::uint64_t unsaid_bytes_ = 0;           // that came since the last receipts
   std::int64_t receipts_due_ns_ = never_ns;  // for what came
   std::int64_t without_data_ns_ = never_ns;  // since when no stream carries data
-  bool more_ = false;                        // a budget was used up; there is more to move
-  bool heard_ = false;                       // since the last keep_alive
+  std::int64_t without_control_ns_ = never_ns;
+  Status control_lost_;          // why
+  bool control_missed_ = false;  // for longer than it takes to hear that the peer has died
+  int control_streams_ = 1;      // that have stood
+  bool more_ = false;            // a budget was used up; there is more to move
+  bool heard_ = false;           // since the last keep_alive
   bool spoke_ = false;
   bool peer_leaves_ = false;
   bool control_ended_ = false;   // nothing more will be read

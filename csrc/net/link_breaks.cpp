@@ -17,8 +17,6 @@ constexpr std::int64_t receipt_ns = 5 * millisecond_ns;
 // A peer that leaves or dies ends all its streams; the control stream says so about as soon.
 constexpr std::int64_t least_grace_ns = 10 * millisecond_ns;
 constexpr int graces_a_timeout = 4;
-// Without any data stream: a break is noticed, and another connection made, which may be lost too.
-constexpr int timeouts_without_data = 2;
 constexpr std::size_t most_unsettled = 1024;  // streams of which the other end says nothing
 
 void divert(ByteSpan& payload, std::vector<std::byte>& unwanted) {
@@ -51,7 +49,7 @@ bool Unfinished::is(const Header& again) const {
 }
 
 std::int64_t Link::grace_ns() const {
-  const std::int64_t round_trips_ns = 2 * control_.stream().path().rtt_ns;
+  const std::int64_t round_trips_ns = 2 * control_.path().rtt_ns;
   return std::clamp(round_trips_ns, least_grace_ns,
                     std::max(least_grace_ns, options_.heartbeat_timeout_ns / graces_a_timeout));
 }
@@ -82,7 +80,7 @@ Status Link::mind_breaks(std::int64_t now_ns) {
 
 std::int64_t Link::data_due_ns() const {
   if (without_data_ns_ == never_ns) return never_ns;
-  return without_data_ns_ + timeouts_without_data * options_.heartbeat_timeout_ns;
+  return without_data_ns_ + timeouts_without * options_.heartbeat_timeout_ns;
 }
 
 std::int64_t Link::breaks_due_ns() const {

@@ -105,9 +105,12 @@ Status Link::take_header(DataStream& data, Traffic& traffic) {
 Status Link::damaged(DataStream& data, const std::string& what) {
   data.ended = data.damaged = true;
   data.why = what;
+  return count_damage(what);
+}
+
+Status Link::count_damage(const std::string& what) {
   ++stats_.damages;
-  if (++damages_ > most_damages) return wire_error(what + ", again and again");
-  return {};
+  return ++damages_ > most_damages ? wire_error(what + ", again and again") : Status{};
 }
 
 Status Link::end_of_data(DataStream& data, const Status& why) {

@@ -20,7 +20,8 @@ DataStream* Link::find(std::uint16_t number) {
 }
 
 bool Link::add(std::unique_ptr<Stream> stream, std::uint16_t number, bool dialled) {
-  const bool known = number == 0 || find(number) != nullptr ||
+  if (number == 0) return add_control(std::move(stream), dialled);
+  const bool known = find(number) != nullptr ||
                      std::ranges::find(broken_, number, &Broken::number) != broken_.end();
   const bool over = said_goodbye_ || peer_leaves_ || given_up_by_ns_ != never_ns || !lost_.ok();
   if (known || over || streams() >= max_streams) return false;
@@ -53,11 +54,16 @@ void Link::share_unsent() {
   for (DataStream& data : data_) data.stream->keep_unsent(unsent_bytes / std::max(streams(), 1));
 }
 
-// The first word on a stream that was added, or the last on one that goes.
+// The first word on a stream that was added, or the last on one that goes; or the peer has no
+// control stream, and wants to know whether we live.
 Status Link::hear_of_stream(DataStream& data, const Header& header) {
   if (header.length != 0) return wire_error("it sent a control frame on a data stream");
   data.got = 0;
-  if (header.kind == Kind::heartbeat && std::exchange(data.unproven, false)) return {};
+  if (header.kind == Kind::heartbeat) {
+    data.greets = data.greets || (!data.unproven && control_.stands());  // an answer
+    data.unproven = false;
+    return {};
+  }
   if (header.kind != Kind::goodbye) return wire_error("it sent a control frame on a data stream");
   data.last_heard = true;
   if (!std::exchange(data.leaves, true)) missing_ = 0;  // the other end wants fewer

@@ -112,6 +112,7 @@ class SimNet final : public Clock {
   // Of one of their data streams: it breaks at once, at any byte; or nothing passes it any more,
   // and an end that writes gives it up after `patience_ns`.
   bool reset_data(int site, int peer);
+  bool reset_control(int site, int peer);  // the same of their control stream
   bool silence_data(int site, int peer, std::int64_t patience_ns);
   // Sees and may change every segment that `site` sends.
   void tamper(int site, Tamper tamper);

@@ -29,9 +29,12 @@ std::optional<Way> choose(sim::World& world, int site, int peer) {
   return ways[world.random.below(ways.size())];
 }
 
-std::optional<Way> choose_data(sim::World& world, int site, int peer) {
+std::optional<Way> choose(sim::World& world, int site, int peer, bool control) {
   std::vector<Way> ways = world.ways(site, peer);
-  std::erase_if(ways, [](const Way& way) { return !way.carries_data(); });
+  std::erase_if(ways, [control](const Way& way) {
+    const auto stream = way.stream();
+    return !stream || (*stream == 0) != control;
+  });
   if (ways.empty()) return std::nullopt;
   return ways[world.random.below(ways.size())];
 }
@@ -134,13 +137,13 @@ bool SimNet::truncate(int site, int peer) {
 
 bool SimNet::corrupt(int site, int peer, Damage damage) {
   const auto way =
-      damage == Damage::data ? choose_data(*world_, site, peer) : choose(*world_, site, peer);
+      damage == Damage::data ? choose(*world_, site, peer, false) : choose(*world_, site, peer);
   if (way) way->pipe().damage_next = damage;
   return way.has_value();
 }
 
 bool SimNet::reset_data(int site, int peer) {
-  const auto way = choose_data(*world_, site, peer);
+  const auto way = choose(*world_, site, peer, false);
   if (!way) return false;
   world_->note("reset data", way->connection->id, 0);
   world_->break_off(*way);
@@ -148,8 +151,17 @@ bool SimNet::reset_data(int site, int peer) {
   return true;
 }
 
+bool SimNet::reset_control(int site, int peer) {
+  const auto way = choose(*world_, site, peer, true);
+  if (!way) return false;
+  world_->note("reset control", way->connection->id, 0);
+  world_->break_off(*way);
+  world_->break_off(way->back());
+  return true;
+}
+
 bool SimNet::silence_data(int site, int peer, std::int64_t patience_ns) {
-  const auto way = choose_data(*world_, site, peer);
+  const auto way = choose(*world_, site, peer, false);
   if (!way) return false;
   world_->note("silence data", way->connection->id, 0);
   world_->silence(*way, patience_ns);

@@ -73,7 +73,7 @@ std::size_t World::write(const Way& way, std::span<const ByteView> pieces) {
   return moved;
 }
 
-bool Way::carries_data() const {
+std::optional<int> Way::stream() const {
   constexpr std::size_t hello_stream_at = header_bytes + 2;
   for (const Pipe& pipe : connection->pipes) {
     ByteView rest = pipe.first;
@@ -83,11 +83,11 @@ bool Way::carries_data() const {
       const auto header = parse_header(bytes);
       if (!header.ok() || rest.size() < header_bytes + header->length) break;
       if (header->kind == Kind::hello && header->length > 4)
-        return load<std::uint16_t>(rest.data() + hello_stream_at) != 0;
+        return load<std::uint16_t>(rest.data() + hello_stream_at);
       rest = rest.subspan(header_bytes + header->length);
     }
   }
-  return false;
+  return std::nullopt;
 }
 
 // Of a path that has forgotten the stream: neither end is told.

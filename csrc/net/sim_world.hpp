@@ -81,7 +81,7 @@ struct Way {
   ConnectionPtr connection;
   int side = 0;
   Pipe& pipe() const { return connection->pipes[static_cast<std::size_t>(side)]; }
-  bool carries_data() const;  // by the hello that passed it, either way
+  std::optional<int> stream() const;  // its number, by the hello that passed it, either way
   Endpoint& writer() const { return connection->ends[static_cast<std::size_t>(side)]; }
   Endpoint& reader() const { return connection->ends[static_cast<std::size_t>(1 - side)]; }
   Way back() const { return {connection, 1 - side}; }

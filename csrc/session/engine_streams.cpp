@@ -28,7 +28,7 @@ void Engine::set_streams(int peer, int count, std::int64_t now_ns) {
   if (link == nullptr || link->leaving()) return;
   link->keep(count);
   wanted_streams_[at] = count;
-  mesh_.add_streams(peer, count - link->streams(), now_ns);
+  mesh_.add_streams(peer, count - link->streams(), link->lacks_control(), now_ns);
   progress_ = true;
 }
 
@@ -42,14 +42,15 @@ void Engine::replace_streams(std::int64_t now_ns) {
     const auto rank = static_cast<int>(peer);
     if (link == nullptr || link->leaving() || !failed_.ok()) continue;
     const bool dials = mesh_.dials(rank);
-    const int lack = dials                    ? wanted_streams_[peer] - link->streams()
-                     : offers_left_[peer] > 0 ? link->missing()
-                                              : 0;
+    if (!dials && offers_left_[peer] == 0) continue;
+    const bool control = link->lacks_control();
+    const int data = dials ? wanted_streams_[peer] - link->streams() : link->missing();
+    const int lack = data + (control ? 1 : 0);
     if (lack <= (dials ? mesh_.dialling(rank) : 0)) continue;
     if (now_ns >= next_dials_ns_[peer]) {
       next_dials_ns_[peer] = now_ns + (dials ? dial_again_ns : offer_again_ns);
       if (dials)
-        mesh_.add_streams(rank, lack, now_ns);
+        mesh_.add_streams(rank, data, control, now_ns);
       else
         mesh_.offer_streams(rank, lack, now_ns), --offers_left_[peer];
     }

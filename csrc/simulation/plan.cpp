@@ -241,6 +241,7 @@ bool survivable(const TroublePlan& trouble, const WorldPlan& plan) {
     case Trouble::reset:
     case Trouble::silence:
     case Trouble::payload:
+    case Trouble::control:
       return true;
     case Trouble::freeze:
     case Trouble::cut:

@@ -30,6 +30,7 @@ enum class Trouble {
   reset,    // one data stream between site and peer, at any byte: nobody is to notice
   silence,  // nothing passes by one data stream any more, and neither end is told
   payload,  // one byte of a data stream from site to peer
+  control,  // the control stream between site and peer is reset, at any byte
 };
 
 enum class Lie { offset, length, transfer, operation, source, garbage, twice };

@@ -56,6 +56,8 @@ std::string say(const TroublePlan& t, const WorldPlan& plan) {
       return at + "one data stream between " + site + " and " + peer + " falls silent";
     case Trouble::payload:
       return at + "a byte of a data stream from " + site + " to " + peer + " arrives changed";
+    case Trouble::control:
+      return at + "the control stream between " + site + " and " + peer + " is reset";
   }
   return {};
 }

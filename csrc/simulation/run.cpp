@@ -174,13 +174,14 @@ void Drama::strike(const BlowPlan& blow) {
                               : plan_.world.sites[static_cast<std::size_t>(what.site)].name;
   history_.tell(-1, "BLOW: " + std::string(name_of(what.kind)) + " " + who);
   const std::string during = scene();
-  const bool unnoticed = is_of_data(what.kind) ? during == "training" : harmless(blow, plan_);
+  const bool of_stream = is_of_a_stream(what.kind);
+  const bool unnoticed = harmless(blow, plan_) && (!of_stream || during == "training");
   report_.struck.push_back({what.kind, during, of_coordinator, unnoticed});
   // A payload's damage breaks one stream, but for streams that are not yet a link's.
   const bool of_payload = what.kind == Trouble::payload;
   if (what.kind == Trouble::corrupt || (of_payload && !unnoticed)) history_.damaged();
   const bool lasts = what.kind != Trouble::kill && what.kind != Trouble::truncate &&
-                     what.kind != Trouble::corrupt && !is_of_data(what.kind);
+                     what.kind != Trouble::corrupt && !of_stream;
   const std::int64_t until_ns = net_.now_ns() + (lasts ? what.for_ns : 0);
   last_ns_ = std::max(last_ns_, until_ns);
   steps_at_last_.clear();

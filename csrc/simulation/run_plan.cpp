@@ -92,6 +92,23 @@ void draw_stream_blows(std::uint64_t seed, RunPlan& plan) {
   }
 }
 
+// Control streams, in a third of the runs.
+void draw_control_blows(std::uint64_t seed, RunPlan& plan) {
+  Random random(mix(seed ^ 0xc27));
+  if (!random.one_in(3)) return;
+  const auto world = static_cast<std::uint64_t>(plan.world.world());
+  for (int left = random.between(1, 3); left > 0; --left) {
+    BlowPlan blow;
+    blow.what.kind = Trouble::control;
+    blow.what.site = static_cast<int>(random.below(world));
+    blow.what.peer = static_cast<int>(
+        (static_cast<std::uint64_t>(blow.what.site) + 1 + random.below(world - 1)) % world);
+    blow.what.for_ns = 0;
+    draw_moment(random, plan.blows.empty(), blow);
+    plan.blows.push_back(blow);
+  }
+}
+
 }  // namespace
 
 RunPlan draw_run(std::uint64_t seed, bool streams) {
@@ -126,15 +143,27 @@ RunPlan draw_run(std::uint64_t seed, bool streams) {
   const int blows = random.between(1, most_blows);
   for (int i = 0; i < blows; ++i) plan.blows.push_back(draw_blow(random, plan));
   if (streams) draw_stream_blows(seed, plan);
+  if (streams) draw_control_blows(seed, plan);
   return plan;
 }
 
 bool harmless(const BlowPlan& blow, const RunPlan& plan) {
+  const auto strikes = [&](auto... kinds) {
+    return std::ranges::any_of(
+        plan.blows, [&](const BlowPlan& one) { return ((one.what.kind == kinds) || ...); });
+  };
   const std::int64_t for_ns = blow.what.for_ns;
   const bool of_coordinator = blow.what.site == plan.world.world();
   switch (blow.what.kind) {
     case Trouble::slow:
       return true;
+    // Whose last data stream ends while it has no control stream is lost, and the other way round.
+    case Trouble::reset:
+    case Trouble::silence:
+    case Trouble::payload:
+      return !strikes(Trouble::control);
+    case Trouble::control:
+      return !strikes(Trouble::reset, Trouble::silence, Trouble::payload);
     case Trouble::coordinator_killed:
       return !plan.serves && blow.after != Milestone::came && blow.after != Milestone::joined &&
              blow.what.at_ns >= plan.world.begin_ns();
@@ -149,10 +178,10 @@ bool harmless(const BlowPlan& blow, const RunPlan& plan) {
 }
 
 const char* name_of(Trouble kind) {
-  constexpr std::array names = {"kill",   "freeze",      "cut",     "isolate", "clog",
-                                "slow",   "truncate",    "corrupt", "lie",     "leave",
-                                "absent", "coordinator", "reset",   "silence", "payload"};
-  static_assert(names.size() == static_cast<std::size_t>(Trouble::payload) + 1);
+  constexpr std::array names = {
+      "kill", "freeze", "cut",    "isolate",     "clog",  "slow",    "truncate", "corrupt",
+      "lie",  "leave",  "absent", "coordinator", "reset", "silence", "payload",  "control"};
+  static_assert(names.size() == static_cast<std::size_t>(Trouble::control) + 1);
   return names[static_cast<std::size_t>(kind)];
 }
 

@@ -30,10 +30,10 @@ std::string say(const BlowPlan& blow, const RunPlan& plan) {
     text += " " + (blow.there ? "the site that has passed it" : name(what.site));
   const bool of_pair = what.kind == Trouble::cut || what.kind == Trouble::truncate ||
                        what.kind == Trouble::corrupt || what.kind == Trouble::clog ||
-                       is_of_data(what.kind);
+                       is_of_a_stream(what.kind);
   if (of_pair) text += " and " + name(what.peer);
   const bool at_once = what.kind == Trouble::kill || what.kind == Trouble::truncate ||
-                       what.kind == Trouble::corrupt || is_of_data(what.kind);
+                       what.kind == Trouble::corrupt || is_of_a_stream(what.kind);
   if (!at_once) text += " for " + seconds(what.for_ns);
   return text;
 }

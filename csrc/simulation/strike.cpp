@@ -4,6 +4,10 @@
 
 namespace isthmus {
 
+bool is_of_a_stream(Trouble kind) {
+  return kind == Trouble::control || is_of_data(kind);
+}
+
 bool is_of_data(Trouble kind) {
   return kind == Trouble::reset || kind == Trouble::silence || kind == Trouble::payload;
 }
@@ -32,6 +36,8 @@ void strike(SimNet& net, const TroublePlan& what, std::int64_t patience_ns) {
       return (void)net.silence_data(what.site, what.peer, patience_ns);
     case Trouble::payload:
       return (void)net.corrupt(what.site, what.peer, Damage::data);
+    case Trouble::control:
+      return (void)net.reset_control(what.site, what.peer);
     case Trouble::lie:
     case Trouble::leave:
     case Trouble::absent:

@@ -11,7 +11,8 @@ namespace isthmus {
 // REQUIRES: a kind that a host or a stream can suffer: not lie, leave, absent, coordinator_killed.
 void strike(SimNet& net, const TroublePlan& what, std::int64_t patience_ns);
 
-// It strikes one data stream, and once all have joined nobody is to notice.
+// It strikes one data stream, or any one: once all have joined nobody is to notice.
 bool is_of_data(Trouble kind);
+bool is_of_a_stream(Trouble kind);
 
 }  // namespace isthmus

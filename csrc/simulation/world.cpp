@@ -206,6 +206,7 @@ std::int64_t Site::go_on(std::int64_t close_after_ns) {
     for (const auto& [peer, link] : engine_->stats().links) {
       report_.streams.emplace_back(peer, link.streams);
       report_.streams_lost += link.streams_broken;
+      report_.streams_replaced += link.streams_replaced;
       report_.frames_again += link.frames_again;
     }
     engine_->close(now_ns_);

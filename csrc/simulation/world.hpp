@@ -35,7 +35,7 @@ struct SiteReport {
   std::vector<WorkReport> works;       // by operation
   // To each site that it had a link to when its last operation was done: its data streams.
   std::vector<std::pair<std::string, int>> streams;
-  std::uint64_t streams_lost = 0, frames_again = 0;  // LinkStats, by then
+  std::uint64_t streams_lost = 0, streams_replaced = 0, frames_again = 0;  // LinkStats, by then
 };
 
 struct WorldReport {

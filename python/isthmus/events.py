@@ -85,7 +85,7 @@ def _stream_lost(fact: Mapping[str, Any], site: str) -> Event:
     left = fact["now"]
     return Event(
         kind="stream_lost",
-        text=f'a data stream to site "{site}" was lost ({fact["why"]}) and is replaced; what it '
+        text=f'a connection to site "{site}" was lost ({fact["why"]}) and is replaced; what it '
         f"had not delivered goes by {_count(left, 'other stream') if left else 'the new one'}",
         level=logging.WARNING,
         fields={"site": site, "streams": left},

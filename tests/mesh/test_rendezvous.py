@@ -188,7 +188,7 @@ def test_another_protocol_version_is_told_both_versions() -> None:
     )
     assert outcomes[0]["code"] == "ok"
     for said, closed in heard:
-        assert b"protocol version 3 there, 2 here" in said
+        assert b"protocol version 4 there, 3 here" in said
         assert said[5] == REFUSE
         assert closed
 
@@ -198,7 +198,7 @@ def test_a_coordinator_of_another_version_is_named() -> None:
     answer[4] += 1
     (outcome,), _ = run(site("aws", 1), coordinators=[], impostor=bytes(answer))
     assert outcome["code"] == "refused"
-    assert "site0:7000: protocol version 3 there, 2 here" in outcome["text"]
+    assert "site0:7000: protocol version 4 there, 3 here" in outcome["text"]
 
 
 def test_a_join_to_a_complete_run_is_refused_with_its_sites() -> None:

@@ -109,7 +109,7 @@ def test_checked_noise_is_parsed_or_refused_and_never_more() -> None:
     outcomes = set()
     for _ in range(20_000):
         kind = rng.choice([*KINDS, rng.randrange(256)])
-        body = b"ISTH\x02" + bytes([kind]) + rng.randbytes(30)
+        body = b"ISTH\x03" + bytes([kind]) + rng.randbytes(30)
         length = rng.choice([0, LIMIT, LIMIT + 1, rng.getrandbits(32)]).to_bytes(4, "little")
         raw = with_check(body + length + rng.randbytes(20) + bytes(4))
         try:
@@ -130,7 +130,7 @@ def test_checked_noise_is_parsed_or_refused_and_never_more() -> None:
 def test_other_version_is_refused_with_advice() -> None:
     raw = bytearray(frame_header(kind=5))
     raw[4] = 9
-    with pytest.raises(Refused, match="protocol version 9 there, 2 here: install"):
+    with pytest.raises(Refused, match="protocol version 9 there, 3 here: install"):
         parse_frame_header(with_check(bytes(raw)))
 
 

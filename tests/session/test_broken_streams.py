@@ -41,13 +41,17 @@ def carried(connection: socket.socket) -> int:
     return sum(bytes_acked_and_received.unpack_from(info, 120))
 
 
-def data_streams(count: int) -> list[socket.socket]:
-    """One end of each, those that have carried most first; the caller closes them."""
+def by_load() -> list[socket.socket]:
+    """One end of each connection, those that have carried most first; the caller closes them."""
     ends: dict[frozenset[object], socket.socket] = {}
     for each in connections():
         if each.family in (socket.AF_INET, socket.AF_INET6):
             ends[frozenset((each.getsockname(), each.getpeername()))] = each
-    return sorted(ends.values(), key=carried, reverse=True)[:count]
+    return sorted(ends.values(), key=carried, reverse=True)
+
+
+def data_streams(count: int) -> list[socket.socket]:
+    return by_load()[:count]
 
 
 def reduce(world: list[Session], seed: int) -> None:
@@ -77,7 +81,7 @@ def test_connections_that_end_one_by_one_are_replaced_and_no_bit_differs(
         assert stats["links"][other]["streams_lost"] == 5
         lost = [event for event in stats["events"] if event["kind"] == "stream_lost"]
         assert len(lost) == 5
-        assert f'a data stream to site "{other}" was lost (' in lost[0]["text"]
+        assert f'a connection to site "{other}" was lost (' in lost[0]["text"]
         assert not [event for event in stats["events"] if event["kind"] == "streams"]
 
 
@@ -94,3 +98,21 @@ def test_all_data_connections_may_end_at_once(world: list[Session]) -> None:
     assert all(
         link["streams_lost"] == 2 for session in world for link in session.stats()["links"].values()
     )
+
+
+def test_the_control_connection_may_end_while_operations_are_in_flight(
+    world: list[Session],
+) -> None:
+    reduce(world, 0)
+    for seed in range(1, 4):
+        control = by_load()[2]  # behind the two of data, before those to the coordinator
+        with ThreadPoolExecutor(1) as pool:
+            running = pool.submit(reduce, world, seed)
+            control.shutdown(socket.SHUT_RDWR)
+            running.result(60)
+        control.close()
+        for again in range(5):
+            reduce(world, 100 * seed + again)
+    for session in world:
+        (link,) = session.stats()["links"].values()
+        assert (link["streams_lost"], link["frames_again"], link["streams"]) == (3, 0, 2)

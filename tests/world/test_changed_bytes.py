@@ -37,7 +37,7 @@ def test_no_sum_has_a_changed_byte_in_it(algorithm: str, codec: tuple[str, str])
 
 @pytest.mark.parametrize("algorithm", ["direct", "gather", "ring"])
 @pytest.mark.parametrize("codec", [("f32", "f32"), ("int8", "int8")])
-def test_what_was_damaged_on_a_data_stream_is_sent_again_and_nobody_is_lost(
+def test_what_was_damaged_is_sent_again_and_nobody_is_lost(
     algorithm: str, codec: tuple[str, str]
 ) -> None:
     broke = again = 0
@@ -54,12 +54,12 @@ def test_what_was_damaged_on_a_data_stream_is_sent_again_and_nobody_is_lost(
         )
         assert not report["broken"], (seed, report["broken"][0])
         if not any(site["streams_lost"] for site in report["sites"]):
-            continue  # it was the control stream, or nothing came by that stream any more
+            continue  # nothing came by that stream any more
         broke += 1
         again += any(site["frames_again"] for site in report["sites"])
         for site in report["sites"]:
             assert [work["code"] for work in site["works"]] == ["ok", "ok"], (seed, site)
-    assert broke > 10 and again > broke / 2, (broke, again)
+    assert broke > 20 and 10 < again < broke, (broke, again)  # the others: control streams
 
 
 def test_who_sends_damage_again_and_again_is_no_peer() -> None:

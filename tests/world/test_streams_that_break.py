@@ -145,3 +145,72 @@ def test_sites_that_close_at_once_still_get_what_a_broken_stream_owed() -> None:
 def test_drawn_worlds_break_data_streams() -> None:
     lost = [total(_core.simulate(seed), "streams_lost") > 0 for seed in range(200)]
     assert 10 < sum(lost) < 120
+
+
+def control(at: float, site: int = 0, peer: int = 1) -> dict[str, Any]:
+    return reset(at, site, peer, "control")
+
+
+@pytest.mark.parametrize("algorithm", ["direct", "gather", "ring"])
+@pytest.mark.parametrize("seed", range(12))
+def test_a_control_stream_that_is_reset_fails_no_operation(seed: int, algorithm: str) -> None:
+    times = [0.02 + 0.5 * i + 0.013 * seed for i in range(3)]
+    operations = [{**LARGE, "algorithm": algorithm, "codec": ("f32", "f32")}] * 3
+    report = run(seed, *map(control, times), sites=3, operations=operations, streams=1 + seed % 2)
+    well(report)
+    assert total(report, "streams_lost") >= 4  # seen by both ends
+    assert total(report, "streams_replaced") == total(report, "streams_lost")
+    assert total(report, "frames_again") == 0
+
+
+def test_what_was_said_while_there_was_no_control_stream_comes_by_the_next_one() -> None:
+    # Many short operations, of which each is announced: some in every moment of the break.
+    short = {"collective": "all_gather", "elements": 200}
+    for seed in range(10):
+        operations = [{**short, "submit": [0.01 * i] * 2} for i in range(100)]
+        report = run(seed, *map(control, (0.2, 0.6)), operations=operations, loss=0.002)
+        well(report)
+        assert total(report, "streams_replaced") == 4
+
+
+def test_a_control_stream_that_is_reset_again_while_it_is_replaced_is_replaced() -> None:
+    for seed in range(20):
+        times = [0.1 + (0.02 + 0.004 * seed) * i for i in range(12)]
+        report = run(seed, *map(control, times), close_after=20.0)
+        well(report)
+        assert total(report, "streams_replaced") == total(report, "streams_lost") >= 2
+
+
+def test_data_streams_that_break_after_the_control_stream_was_replaced_are_replaced() -> None:
+    for seed in range(20):
+        times = [(0.05, control), (0.4, reset), (0.8, control), (1.2, reset)]
+        report = run(seed, *[break_(at + 0.01 * seed) for at, break_ in times], streams=2)
+        well(report)
+        assert total(report, "streams_replaced") >= 6
+
+
+def test_who_dies_is_lost_at_once_though_its_control_stream_might_be_replaced() -> None:
+    for seed in range(20):
+        kill = {"kind": "kill", "at": 0.3 + 0.01 * seed, "site": 2}
+        settings = {"sites": 3, "carry_on": True, "heartbeat_timeout": 20.0, "streams": 3}
+        report = run(seed, kill, operations=[LARGE] * 2, **settings)
+        assert not report["broken"]
+        for site in report["sites"][:2]:
+            assert all(work["code"] == "ok" for work in site["works"])
+            assert site["works"][-1]["ended"] < 10.0, seed
+
+
+def test_a_relayed_link_replaces_its_control_stream_by_its_way() -> None:
+    blocks = [(1, 2, True), (2, 1, True)]
+    late = {**LARGE, "submit": [1.0] * 3}
+    for seed in range(6):
+        troubles = [control(0.1 + 0.02 * seed, 0, peer) for peer in (1, 2)]
+        report = run(seed, *troubles, sites=3, blocks=blocks, operations=[LARGE, late])
+        well(report)
+        assert total(report, "streams_replaced") > 0
+
+
+def test_a_site_that_nobody_reaches_makes_the_new_control_connection_itself() -> None:
+    report = run(1, control(0.1), blocks=[(1, 0, False)])
+    well(report)
+    assert total(report, "streams_replaced") == 2

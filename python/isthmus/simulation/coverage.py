@@ -36,7 +36,7 @@ class Coverage:
         self.counts["with a loss"] += harm > 0
         self.counts["with another epoch"] += report["epochs"] > 0
         self.counts["rightly stuck at the end"] += not report["together"]
-        self.counts["with a data stream replaced"] += report["streams_replaced"] > 0
+        self.counts["with a stream replaced"] += report["streams_replaced"] > 0
         self.counts["with frames sent again"] += report["frames_again"] > 0
         self.counts["with damage dropped"] += report["damages"] > 0
         for name in COUNTED:
@@ -70,7 +70,7 @@ class Coverage:
             f"{self.counts['processes']} processes, {self.counts['checked']} sums compared"
         )
         yield (
-            f"{self.counts['streams_replaced']} data streams replaced, "
+            f"{self.counts['streams_replaced']} streams replaced, "
             f"{self.counts['frames_again']} frames sent again, "
             f"{self.counts['damages']} dropped because they came changed"
         )
