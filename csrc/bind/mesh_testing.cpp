@@ -68,6 +68,7 @@ class Joiner final : public Actor {
     if (meets_ && rendezvous_->roster() != nullptr) rendezvous_->meet();
     if (again_ && !rendezvous_->broken().ok()) {
       rendezvous_->leave();
+      request_.ticket += 1000;  // of another session
       rendezvous_.emplace(network_, coordinator_address, request_, deadline_ns_);
       next_ns = now_ns;
     }

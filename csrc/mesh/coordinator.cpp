@@ -91,6 +91,8 @@ void Coordinator::State::join(Guest& guest, const Message& message, std::int64_t
   if (!request.ok()) return refuse(guest, request.status().text, now_ns);
   if (guest.phase == Phase::member && request->run != guest.run)
     return refuse(guest, "a site waits for one run at a time", now_ns);
+  if (message.header.run != 0 && !knows(*request, message.header.run))
+    return refuse(guest, "this coordinator has made no such roster", now_ns);
   const auto room = rooms.find(request->run);
   const bool is_open = room != rooms.end() && room->second.open();
   if (request->call.epoch == 0 && is_open) return admit(guest, *request, now_ns);
@@ -98,6 +100,13 @@ void Coordinator::State::join(Guest& guest, const Message& message, std::int64_t
     if (const auto objection = room->second.objection(*request); !objection.ok())
       return refuse(guest, objection.text, now_ns);
   seat(guest, *request, now_ns);
+}
+
+// The roster by which the site still joins, and its seat there.
+bool Coordinator::State::knows(const JoinRequest& request, std::uint64_t number) {
+  const auto it = gatherings.find({request.run, request.call.epoch});
+  return it != gatherings.end() && it->second.number() == number &&
+         it->second.seat_of(request) != nullptr;
 }
 
 void Coordinator::State::seat(Guest& guest, const JoinRequest& request, std::int64_t now_ns) {

@@ -61,6 +61,7 @@ struct Coordinator::State {
   bool hear(Guest& guest, std::int64_t now_ns);
   void take(Guest& guest, const Message& message, std::int64_t now_ns);
   void join(Guest& guest, const Message& message, std::int64_t now_ns);
+  bool knows(const JoinRequest& request, std::uint64_t number);
   void seat(Guest& guest, const JoinRequest& request, std::int64_t now_ns);
   void admit(Guest& guest, const JoinRequest& request, std::int64_t now_ns);
   void attend(Guest& guest, const Message& message, std::int64_t now_ns);

@@ -12,6 +12,9 @@ namespace {
 constexpr std::int64_t retry_period_ns = 250 * millisecond_ns;
 // Of who takes part: a coordinator that starts again hears of everybody within a second or so.
 constexpr std::int64_t longest_retry_ns = second_ns;
+// Of who still meets the others by a roster that the coordinator does not know: for the ways that
+// are being tried.
+constexpr std::int64_t patience_ns = 5 * second_ns;
 constexpr int frames_at_once = 64;
 
 std::string seconds(std::int64_t duration_ns) {
@@ -34,7 +37,8 @@ struct Rendezvous::State {
   std::optional<Roster> roster{};
   Status broken{};    // not ok: somebody of the roster is gone, or nobody knows of it any more
   bool met = false;   // the sites of the roster have connected with this one
-  bool asks = false;  // on this connection, for a roster that it has already
+  bool asks = false;  // on this connection, whether its roster is known
+  std::int64_t void_ns = never_ns;  // it is not: when that is the end of joining
   std::optional<Channel> channel{};
   bool leaving = false;  // has said its last word
 
@@ -60,8 +64,8 @@ struct Rendezvous::State {
   bool hear(std::int64_t now_ns);
   void take(const Message& message, std::int64_t now_ns);
   void take_roster(const Message& message);
-  void hear_of_roster(const Header& header, const Attendance& attendance);
-  void miss_roster();
+  void miss_roster(std::int64_t now_ns);
+  void mind_roster(std::int64_t now_ns);
   Status loss_among(const std::vector<Member>& left) const;
   void take_waiting(const Message& message);
   void take_call(const Message& message);
@@ -93,7 +97,8 @@ void Rendezvous::State::connect(std::int64_t now_ns) {
   auto stream = network.connect(coordinator);
   if (!stream.ok()) return lose(stream.status(), now_ns);
   channel.emplace(std::move(*stream));
-  if (!presence) channel->send({.kind = Kind::join}, encode_join(request));
+  const std::uint64_t known = roster ? roster->run : 0;
+  if (!presence) channel->send({.kind = Kind::join, .run = known}, encode_join(request));
   // Who takes part asks for an answer at once: only that says that the coordinator is back.
   greet_ns = presence ? now_ns : now_ns + greeting_period_ns;
   silence_ns = now_ns + silence_limit_ns;
@@ -123,7 +128,7 @@ bool Rendezvous::State::converse(std::int64_t now_ns) {
 bool Rendezvous::State::hear(std::int64_t now_ns) {
   auto message = channel->receive(max_roster_bytes);
   const Status& end = message.status();
-  if (end.code == Code::refused) {  // another protocol version
+  if (end.code == Code::refused && (!roster || presence)) {  // another protocol version
     this->end(refused("the coordinator at " + coordinator + ": " + end.text), now_ns);
   } else if (end.code == Code::wire_error && !roster) {
     fail(wire_error("what answers at " + coordinator + " is no isthmus coordinator (" + end.text +
@@ -147,7 +152,7 @@ void Rendezvous::State::take(const Message& message, std::int64_t now_ns) {
   if (kind == Kind::waiting) return take_waiting(message);
   if (kind == Kind::come) return take_call(message);
   if (kind == Kind::heartbeat) return;
-  if (kind == Kind::refuse && asks) return miss_roster();
+  if (kind == Kind::refuse && asks) return miss_roster(now_ns);
   if (kind == Kind::refuse) {
     const auto text = decode_refusal(message.payload);
     return end(text.ok() ? refused(*text) : text.status(), now_ns);
@@ -163,7 +168,11 @@ void Rendezvous::State::take_roster(const Message& message) {
   if (!attendance.ok())
     return fail(
         wire_error("the coordinator at " + coordinator + " sent " + attendance.status().text));
-  if (roster) return hear_of_roster(message.header, *attendance);
+  if (roster) {  // a coordinator that knows it says so, and then who is gone of it
+    asks = false;
+    if (message.header.generation == 0) broken = loss_among(attendance->members);
+    return;
+  }
   so_far = *attendance;
   waiting.reset();
   if (message.header.generation == 0) return;
@@ -181,22 +190,17 @@ void Rendezvous::State::take_roster(const Message& message) {
                   .members = std::move(attendance->members)};
 }
 
-// A coordinator that knows the roster says so first, and then who is gone of it.
-void Rendezvous::State::hear_of_roster(const Header& header, const Attendance& attendance) {
-  const bool same = header.generation != 0 && header.run == roster->run;
-  if (asks && !same) return miss_roster();
+// Whoever made the roster may have been one of it. Where all are well they meet in the meantime.
+void Rendezvous::State::miss_roster(std::int64_t now_ns) {
   asks = false;
-  if (header.generation == 0) broken = loss_among(attendance.members);
-}
-
-// The seat that it has been given in another roster is free again when it says so, or is gone.
-void Rendezvous::State::miss_roster() {
-  asks = false;
-  channel->send({.kind = Kind::leave});
-  (void)channel->flush();
   channel.reset();
   retry_ns = never_ns;
-  if (met) return;
+  void_ns = now_ns + patience_ns;
+}
+
+void Rendezvous::State::mind_roster(std::int64_t now_ns) {
+  if (now_ns < void_ns) return;
+  void_ns = never_ns;
   broken =
       peer_lost("the coordinator at " + coordinator + " started anew while the sites of run \"" +
                 request.run + "\" joined each other; start all again that have ended");
@@ -212,7 +216,6 @@ Status Rendezvous::State::loss_among(const std::vector<Member>& left) const {
 }
 
 void Rendezvous::State::take_waiting(const Message& message) {
-  if (asks) return miss_roster();
   if (roster) return;
   auto told = decode_waiting(message.payload);
   if (!told.ok())
@@ -297,7 +300,7 @@ Status Rendezvous::State::lateness() const {
 }
 
 std::int64_t Rendezvous::State::next_ns() const {
-  const std::int64_t late_ns = roster || leaving ? never_ns : deadline_ns;
+  const std::int64_t late_ns = roster ? void_ns : leaving ? never_ns : deadline_ns;
   if (!channel) return leaving ? never_ns : std::min(retry_ns, late_ns);
   const bool greets = channel->flushed() && !leaving;
   if (greets && presence && !presence_told) return 0;
@@ -323,6 +326,7 @@ std::int64_t Rendezvous::step(std::int64_t now_ns) {
   const bool more = s.channel && s.converse(now_ns);
   if (s.status.ok() && !s.roster && !s.leaving && now_ns >= s.deadline_ns) s.fail(s.lateness());
   if (!s.status.ok()) return never_ns;
+  s.mind_roster(now_ns);
   return more ? now_ns : s.next_ns();
 }
 
@@ -352,6 +356,7 @@ std::uint32_t Rendezvous::epoch() const {
 
 void Rendezvous::meet() {
   state_->met = true;
+  state_->void_ns = never_ns;
   if (!state_->dials_again()) state_->retry_ns = never_ns;
 }
 

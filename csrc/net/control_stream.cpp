@@ -20,7 +20,7 @@ Status ControlStream::flush() {
 }
 
 bool ControlStream::flushed() const {
-  return stands_ ? channel_->flushed() : kept_.empty();
+  return stands_ && channel_->flushed();
 }
 
 Result<std::optional<Message>> ControlStream::receive(const Header& stamp) {
@@ -61,7 +61,7 @@ Status ControlStream::acknowledge(std::uint64_t count) {
 void ControlStream::drop() {
   stands_ = false;
   if (!channel_) return;
-  last_path_ = channel_->stream().path();
+  last_path_ = path();
   gone_sent_ += channel_->bytes_sent();
   gone_received_ += channel_->bytes_received();
   channel_.reset();
@@ -88,6 +88,14 @@ void ControlStream::go_on() {
   stands_ = true;
   ++streams_;
   for (const Message& message : kept_) channel_->send(message.header, message.payload);
+}
+
+PathInfo ControlStream::path() const {
+  if (!channel_) return last_path_;
+  PathInfo path = channel_->stream().path();
+  path.retransmits += last_path_.retransmits;
+  path.segments += last_path_.segments;
+  return path;
 }
 
 void ControlStream::shut_write() {

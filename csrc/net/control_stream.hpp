@@ -26,7 +26,7 @@ class ControlStream {
   // A heartbeat is said now or not at all.
   void send(Header header, ByteView payload = {});
   Status flush();
-  bool flushed() const;  // nothing waits to be written
+  bool flushed() const;  // it stands, and nothing waits to be written
   // As a channel's; nothing where there is no stream. `stamp`: of our first word by a new one.
   Result<std::optional<Message>> receive(const Header& stamp);
   // What was received last has been heeded, and is not to come again.
@@ -48,7 +48,8 @@ class ControlStream {
   int streams() const { return streams_; }
 
   void shut_write();
-  PathInfo path() const { return channel_ ? channel_->stream().path() : last_path_; }
+  // Of the stream, or the last one; retransmits and segments of all.
+  PathInfo path() const;
   std::uint64_t bytes_sent() const { return gone_sent_ + (channel_ ? channel_->bytes_sent() : 0); }
   std::uint64_t bytes_received() const {
     return gone_received_ + (channel_ ? channel_->bytes_received() : 0);

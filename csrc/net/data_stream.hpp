@@ -81,6 +81,7 @@ struct DataStream {
   std::int64_t broken_since_ns = never_ns;
   // Of a stream that comes or goes.
   bool greets = false;    // a heartbeat is due: our first word, or a sign that we live
+  bool asks = false;      // that asks for an answer
   bool unproven = false;  // the peer's first word has not come
   bool replaces = false;  // one that broke
   bool leaves = false;    // no further frames

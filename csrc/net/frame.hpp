@@ -51,7 +51,8 @@ struct Header {
   std::uint64_t operation = 0;      // counted from 0 in every session
   std::uint32_t transfer = 0;       // within the operation's schedule
   std::uint32_t length = 0;         // payload bytes after the header
-  std::uint64_t offset = 0;         // slice: first element, counted from the transfer's beginning
+  std::uint64_t offset = 0;         // slice: first element, counted from the transfer's beginning;
+                                    // control stream: frames of the other end that have come
   std::uint64_t watermark = 0;      // the sender has finished all operations below this one
   std::uint32_t payload_check = 0;  // CRC-32C of the payload; 0: none was made
   friend bool operator==(const Header&, const Header&) = default;

@@ -196,8 +196,9 @@ class Link {
   std::vector<Unfinished> unfinished_;
   std::vector<std::string> breaks_;
   int missing_ = 0;
-  int damages_ = 0;  // in this minute
-  std::int64_t damages_until_ns_ = 0;
+  int damages_ = 0;       // in this minute
+  int new_controls_ = 0;  // the same
+  std::int64_t minute_ends_ns_ = 0;
   std::uint64_t unsaid_bytes_ = 0;           // that came since the last receipts
   std::int64_t receipts_due_ns_ = never_ns;  // for what came
   std::int64_t without_data_ns_ = never_ns;  // since when no stream carries data

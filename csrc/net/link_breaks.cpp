@@ -65,9 +65,9 @@ Status Link::mind_breaks(std::int64_t now_ns) {
     if (data.damaged || now_ns >= data.broken_since_ns + grace_ns()) break_off(data);
   }
   remove_broken();
-  if (now_ns >= damages_until_ns_) {
-    damages_until_ns_ = now_ns + 60 * second_ns;
-    damages_ = 0;
+  if (now_ns >= minute_ends_ns_) {
+    minute_ends_ns_ = now_ns + 60 * second_ns;
+    damages_ = new_controls_ = 0;
   }
   if (std::max(broken_.size(), unfinished_.size()) > most_unsettled)
     return wire_error("it does not say what has come by connections that broke");

@@ -5,6 +5,11 @@
 #include "net/link.hpp"
 
 namespace isthmus {
+namespace {
+
+constexpr int most_controls = 16;  // new ones within a minute
+
+}  // namespace
 
 // A peer that leaves has ended it; of one that this site leaves nothing more is needed.
 Status Link::lose_control(const Status& why, std::int64_t now_ns) {
@@ -26,6 +31,8 @@ Status Link::mind_control(std::int64_t now_ns) {
   if (without_control_ns_ == never_ns) return {};
   const bool alone = std::ranges::any_of(data_, &DataStream::carries);
   if (!alone || said_goodbye_ || now_ns >= alive_until_ns()) return control_lost_;
+  if (new_controls_ > most_controls)
+    return peer_lost("its control connection breaks again and again");
   control_missed_ = now_ns >= without_control_ns_ + grace_ns();
   return {};
 }
@@ -49,7 +56,7 @@ std::int64_t Link::control_due_ns() const {
 void Link::say_alive() {
   if (control_.stands()) return control(Kind::heartbeat, 0, {});
   for (DataStream& data : data_)
-    if (data.carries()) data.greets = true;
+    if (data.carries()) data.greets = data.asks = true;
   more_ = true;
 }
 
@@ -77,6 +84,7 @@ void Link::note_control() {
     breaks_.push_back("the other end has lost it");
   }
   ++stats_.streams_replaced;
+  ++new_controls_;
 }
 
 }  // namespace isthmus

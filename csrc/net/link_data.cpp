@@ -126,6 +126,7 @@ bool Link::next_frame(DataStream& data, Traffic& traffic) {
   bool again = false;
   if (data.greets) {
     next.frame.header.kind = Kind::heartbeat;
+    next.frame.header.transfer = std::exchange(data.asks, false) ? 1 : 0;
   } else if (data.leaves) {
     next.frame.header.kind = Kind::goodbye;
   } else if (data.unproven) {

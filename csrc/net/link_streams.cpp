@@ -60,7 +60,7 @@ Status Link::hear_of_stream(DataStream& data, const Header& header) {
   if (header.length != 0) return wire_error("it sent a control frame on a data stream");
   data.got = 0;
   if (header.kind == Kind::heartbeat) {
-    data.greets = data.greets || (!data.unproven && control_.stands());  // an answer
+    data.greets = data.greets || (header.transfer != 0 && control_.stands());  // an answer
     data.unproven = false;
     return {};
   }

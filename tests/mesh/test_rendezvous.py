@@ -98,21 +98,28 @@ def test_a_coordinator_lost_after_the_roster_is_no_failure() -> None:
 def test_who_still_joins_hears_that_the_coordinator_started_anew_and_who_has_joined_does_not() -> (
     None
 ):
-    plans = [site("aws", 3), site("gcp", 3, again=True), site("lab", 3, meets=True)]
+    plans = [site(name, 3, ticket=i + 1) for i, name in enumerate(("aws", "gcp", "lab"))]
+    plans[1]["again"] = plans[2]["meets"] = True
+    outcomes, _ = run(*plans, coordinators=[(0.0, 5.0), (6.0, 1e9)], end=10.0)
+    assert [o["broken"] for o in outcomes] == ["", "", ""]  # for 5 s they might still meet
     outcomes, _ = run(*plans, coordinators=[(0.0, 5.0), (6.0, 1e9)], end=20.0)
     assert "coordinator at site0:7000 started anew" in outcomes[0]["broken"]
     assert (outcomes[1]["roster"], outcomes[1]["connected"]) == (None, True)  # it waits once more
     assert (outcomes[2]["broken"], outcomes[2]["connected"]) == ("", False)
 
 
-def test_who_joined_with_a_coordinator_that_died_meet_at_the_next_one() -> None:
-    plans = [site(name, 3, again=True, ticket=i + 1) for i, name in enumerate(("aws", "gcp"))]
-    died, replaced = site("lab", 3, die=5.0), site("lab", 3, start=6.5, ticket=3)
-    outcomes, _ = run(*plans, died, replaced, coordinators=[(0.0, 5.0), (6.0, 1e9)])
-    alive = [*outcomes[:2], outcomes[3]]
-    assert [names_in(o) for o in alive] == [["aws", "gcp", "lab"]] * 3
-    assert len({o["roster"]["run"] for o in alive}) == 1
-    assert outcomes[2]["roster"]["run"] != alive[0]["roster"]["run"]
+@pytest.mark.parametrize("sites", [2, 3, 5])
+def test_who_joined_with_a_coordinator_that_died_meet_at_the_next_one(sites: int) -> None:
+    names = NAMES[:sites]
+    for start in (6.0, 6.01, 6.3, 8.0, 20.0):
+        plans = [site(n, sites, again=True, ticket=i + 1) for i, n in enumerate(names[1:])]
+        died = site(names[0], sites, die=5.0, ticket=50)
+        replaced = site(names[0], sites, start=start, ticket=60)
+        outcomes, _ = run(*plans, died, replaced, coordinators=[(0.0, 5.0), (6.0, 1e9)])
+        alive = [*outcomes[:-2], outcomes[-1]]
+        assert [o["code"] for o in alive] == ["ok"] * sites, start
+        assert len({o["roster"]["run"] for o in alive}) == 1
+        assert outcomes[-2]["roster"]["run"] != alive[0]["roster"]["run"]
 
 
 def test_members_stay_connected_while_nothing_happens() -> None:

@@ -214,3 +214,14 @@ def test_a_site_that_nobody_reaches_makes_the_new_control_connection_itself() ->
     report = run(1, control(0.1), blocks=[(1, 0, False)])
     well(report)
     assert total(report, "streams_replaced") == 2
+
+
+def test_after_a_new_control_stream_idle_links_are_as_quiet_as_before() -> None:
+    operations = [{**LARGE, "elements": 30_000}, {**LARGE, "elements": 30_000, "submit": [8.0] * 2}]
+    events = []
+    for moment in range(60):
+        settings = {"latency": 0.05, "heartbeat_timeout": 5.0, "log_events": 400_000}
+        report = run(1, control(2.0 + 0.02 * moment), operations=operations, **settings)
+        well(report)
+        events.append(len(report["events"]))
+    assert max(events) < 1.2 * min(events)
