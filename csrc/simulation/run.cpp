@@ -268,6 +268,7 @@ std::string Drama::why_stuck() {
   for (int site = 0; site < world(); ++site)
     if (lives(site) || comes_back(site)) here.insert(name(site));
   if (static_cast<int>(here.size()) == world()) return "";
+  if (static_cast<int>(here.size()) < plan_.world.min_sites) return "fewer than min_sites are left";
   const Trainer* last = foremost();
   if (last == nullptr) return "a run needs all of its sites to begin";
   Muster muster;

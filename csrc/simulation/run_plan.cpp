@@ -109,6 +109,12 @@ void draw_control_blows(std::uint64_t seed, RunPlan& plan) {
   }
 }
 
+// Fewest sites that go on, in a fifth of the runs.
+void draw_min_sites(std::uint64_t seed, WorldPlan& world) {
+  Random random(mix(seed ^ 0x58d));
+  if (random.one_in(5)) world.min_sites = random.between(2, world.world());
+}
+
 }  // namespace
 
 RunPlan draw_run(std::uint64_t seed, bool streams) {
@@ -144,6 +150,7 @@ RunPlan draw_run(std::uint64_t seed, bool streams) {
   for (int i = 0; i < blows; ++i) plan.blows.push_back(draw_blow(random, plan));
   if (streams) draw_stream_blows(seed, plan);
   if (streams) draw_control_blows(seed, plan);
+  draw_min_sites(seed, world);
   return plan;
 }
 

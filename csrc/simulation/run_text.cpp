@@ -42,16 +42,17 @@ std::string say(const BlowPlan& blow, const RunPlan& plan) {
 
 std::vector<std::string> describe(const RunPlan& plan) {
   std::vector<std::string> out = describe(plan.world);
-  out.push_back(std::string("on_loss ") +
-                (plan.world.on_loss == OnLoss::wait ? "wait" : "continue") +
-                (plan.world.favourite < 0
-                     ? std::string()
-                     : ", favourite " +
-                           plan.world.sites[static_cast<std::size_t>(plan.world.favourite)].name) +
-                (plan.serves ? ", " + plan.world.sites[0].name + " serves" : std::string()) +
-                (plan.fixed_ports ? ", fixed ports" : ", any port") +
-                (plan.orderly ? ", closes when it fails" : "") +
-                (plan.checks ? ", compares at every step" : ""));
+  out.push_back(
+      std::string("on_loss ") + (plan.world.on_loss == OnLoss::wait ? "wait" : "continue") +
+      (plan.world.favourite < 0
+           ? std::string()
+           : ", favourite " +
+                 plan.world.sites[static_cast<std::size_t>(plan.world.favourite)].name) +
+      (plan.world.min_sites > 1 ? ", min_sites " + std::to_string(plan.world.min_sites) : "") +
+      (plan.serves ? ", " + plan.world.sites[0].name + " serves" : std::string()) +
+      (plan.fixed_ports ? ", fixed ports" : ", any port") +
+      (plan.orderly ? ", closes when it fails" : "") +
+      (plan.checks ? ", compares at every step" : ""));
   out.push_back(std::to_string(plan.operations) + " operations a step, of " +
                 std::to_string(plan.elements) + " elements at most; " +
                 std::to_string(plan.parameters) + " parameters");

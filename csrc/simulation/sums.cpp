@@ -1,7 +1,9 @@
 #include "simulation/sums.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <cstdio>
 #include <cstring>
 
 #include "base/check.hpp"
@@ -12,8 +14,11 @@ namespace {
 
 constexpr double f32_rounding = 1.0 / (1 << 23);
 
-// Values are below 1, and no codec moves one of them by more than the largest of its block.
-constexpr double lossy_rounding = 1.0;
+// Values are below 1, and no codec moves one by more than the largest of its block (int2 makes the
+// only one of a block half as large again): of a sum that is encoded at every hop, each may double.
+double bound_of(bool exact, double roundings) {
+  return exact ? f32_rounding * roundings : std::exp2(roundings);
+}
 
 struct Sums {
   std::vector<float> result;
@@ -43,9 +48,8 @@ void add_wire(const std::vector<Segment>& segments, const Term& term, double rou
       ISTHMUS_CHECK(codecs::decode_add(*segment.up, of_segment, term.weight, part));
     }
     const bool exact = segment.up->identity && segment.down->identity;
-    const double step = exact ? f32_rounding : lossy_rounding;
     for (std::size_t k = begin; k < begin + segment.elements; ++k)
-      sums.bound[k] += step * roundings * static_cast<double>(term.weight);
+      sums.bound[k] += bound_of(exact, roundings) * static_cast<double>(term.weight);
     begin += segment.elements;
   }
 }
@@ -91,6 +95,18 @@ Sums add_up(const WorldPlan& plan, std::size_t index, const std::vector<int>& si
   return sums;
 }
 
+std::string said(const OperationPlan& operation, std::size_t element, double got, double expected,
+                 double bound) {
+  std::array<char, 128> text;
+  std::snprintf(text.data(), text.size(), " is wrong at element %zu: %.9g, not %.9g within %.3g (",
+                element, got, expected, bound);
+  std::string codecs;
+  for (const SegmentPlan& segment : operation.segments)
+    codecs += (codecs.empty() ? "" : ", ") + std::to_string(segment.elements) + " " + segment.up +
+              "/" + segment.down;
+  return text.data() + codecs + ")";
+}
+
 std::string wrong_sum(const WorldPlan& plan, std::size_t index, const std::vector<int>& sites,
                       const std::vector<std::byte>& result) {
   const OperationPlan& operation = plan.operations[index];
@@ -103,7 +119,7 @@ std::string wrong_sum(const WorldPlan& plan, std::size_t index, const std::vecto
     const auto got = load<float>(result.data() + i * sizeof(float));
     const auto expected = static_cast<double>(sums.result[i]);
     if (!(std::abs(static_cast<double>(got) - expected) <= sums.bound[i]))
-      return " is wrong at element " + std::to_string(i);
+      return said(operation, i, got, expected, sums.bound[i]);
   }
   return "";
 }
