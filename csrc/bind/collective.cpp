@@ -221,6 +221,13 @@ void register_schedules(py::module_& m) {
       },
       py::arg("world"), py::arg("segments"));
   m.def(
+      "chosen_slice",
+      [](int world, const SegmentNames& segments, bool one_machine) {
+        const Reach reach = one_machine ? Reach::one_machine : Reach::anywhere;
+        return choose(world, format_of(segments), nullptr, reach).slice_elements;
+      },
+      py::arg("world"), py::arg("segments"), py::kw_only(), py::arg("one_machine"));
+  m.def(
       "check_schedule",
       [](const std::string& algorithm, const SegmentNames& segments) {
         require(check_schedule(algorithm_named(algorithm), format_of(segments)));

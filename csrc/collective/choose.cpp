@@ -25,10 +25,11 @@ const codecs::Codec* not_recodable(const Format& format, Way way) {
 // Another schedule than the usual one, or other shares, must promise so much: measurements are not
 // better than that.
 constexpr double worth_it = .95;
-// Of bytes that are elements, where no links were measured, as within a machine: what is on its way
-// of all slices then stays in a core's cache, and sums begin sooner. Encoded ones are small anyway.
-constexpr std::uint32_t unmeasured_slice_elements = 32 << 10;
-static_assert(unmeasured_slice_elements % codecs::max_granule == 0);
+// Of bytes that are elements, within a machine: what is on its way of all slices then stays in a
+// core's cache, and sums begin sooner. Encoded ones are small anyway. Over a WAN they cost time and
+// CPU (docs/decisions/0010).
+constexpr std::uint32_t near_slice_elements = 32 << 10;
+static_assert(near_slice_elements % codecs::max_granule == 0);
 // A slice's stay on the slowest uplink. What waits for a slice waits so long once or twice.
 constexpr double slice_seconds = .004;
 
@@ -91,9 +92,10 @@ double seconds_of(const Choice& choice, const Format& format, const Paths& paths
 
 }  // namespace
 
-Choice choose_for(Algorithm algorithm, int world, const Format& format, const Paths* paths) {
+Choice choose_for(Algorithm algorithm, int world, const Format& format, const Paths* paths,
+                  Reach reach) {
   Choice choice{.algorithm = algorithm};
-  if (lossless(format)) choice.slice_elements = unmeasured_slice_elements;
+  if (reach == Reach::one_machine && lossless(format)) choice.slice_elements = near_slice_elements;
   if (paths == nullptr || world < 2 || format.elements() == 0) return choice;
   choice.slice_elements = slice_for(format, *paths);
   if (algorithm == Algorithm::direct) choice.shares = best_shares(*paths, load_of(format));
@@ -103,15 +105,15 @@ Choice choose_for(Algorithm algorithm, int world, const Format& format, const Pa
   return choice;
 }
 
-Choice choose(int world, const Format& format, const Paths* paths) {
-  Choice best = choose_for(usual(world, format), world, format, paths);
+Choice choose(int world, const Format& format, const Paths* paths, Reach reach) {
+  Choice best = choose_for(usual(world, format), world, format, paths, reach);
   if (!best.seconds) return best;
   for (const Algorithm other : {Algorithm::gather, Algorithm::direct, Algorithm::ring}) {
     // A lossy codec rounds at every hop of a ring, though it may be allowed to.
     const bool allowed =
         check_schedule(other, format).ok() && (other != Algorithm::ring || lossless(format));
     if (!allowed || other == best.algorithm) continue;
-    Choice choice = choose_for(other, world, format, paths);
+    Choice choice = choose_for(other, world, format, paths, reach);
     if (*choice.seconds < worth_it * *best.seconds) best = std::move(choice);
   }
   return best;

@@ -26,11 +26,16 @@ struct Choice {
   friend bool operator==(const Choice&, const Choice&) = default;
 };
 
+// Whether the sites are all on one machine, or not as far as anyone knows.
+enum class Reach : std::uint8_t { one_machine, anywhere };
+
 // `paths`: as measured; null: not known, and then by the number of bytes.
-Choice choose(int world, const Format& format, const Paths* paths = nullptr);
+// `reach` counts only then.
+Choice choose(int world, const Format& format, const Paths* paths = nullptr,
+              Reach reach = Reach::anywhere);
 // The best way to run a schedule that is given. REQUIRES: check_schedule() has nothing against it.
 Choice choose_for(Algorithm algorithm, int world, const Format& format,
-                  const Paths* paths = nullptr);
+                  const Paths* paths = nullptr, Reach reach = Reach::anywhere);
 
 // Refuses, with the reason, a schedule that a codec cannot take.
 Status check_schedule(Algorithm algorithm, const Format& format);

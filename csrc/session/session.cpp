@@ -231,6 +231,19 @@ void Session::set_paths(std::shared_ptr<const Paths> paths) {
   paths_ = std::move(paths);
 }
 
+namespace {
+
+// By what all sites know, so that all choose alike. Who cannot be dialled reaches those who can.
+Reach reach_of(const Roster& roster) {
+  const auto is_near = [](const Member& member) {
+    const auto address = numeric(member.address);
+    return member.address.empty() || (address && is_loopback(*address));
+  };
+  return std::ranges::all_of(roster.members, is_near) ? Reach::one_machine : Reach::anywhere;
+}
+
+}  // namespace
+
 Choice Session::choice_for(std::optional<Algorithm> schedule, const Format& format) const {
   std::shared_ptr<const Paths> paths;
   {
@@ -238,8 +251,9 @@ Choice Session::choice_for(std::optional<Algorithm> schedule, const Format& form
     paths = paths_;
   }
   const int world = static_cast<int>(roster_.members.size());
-  return schedule ? choose_for(*schedule, world, format, paths.get())
-                  : choose(world, format, paths.get());
+  const Reach reach = reach_of(roster_);
+  return schedule ? choose_for(*schedule, world, format, paths.get(), reach)
+                  : choose(world, format, paths.get(), reach);
 }
 
 void Session::set_paces(Paces paces) {

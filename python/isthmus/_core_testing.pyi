@@ -139,6 +139,9 @@ def schedule(
 def choose(world: int, segments: Sequence[tuple[str, str, int]]) -> str:
     """The schedule that "auto" stands for."""
 
+def chosen_slice(world: int, segments: Sequence[tuple[str, str, int]], *, one_machine: bool) -> int:
+    """A slice's elements where no links were measured."""
+
 def check_schedule(algorithm: str, *, segments: Sequence[tuple[str, str, int]]) -> None:
     """ValueError, with the reason, where the codecs cannot take the schedule."""
 

@@ -310,3 +310,10 @@ def test_between_two_sites_only_a_lossless_codec_takes_direct() -> None:
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_codecs_that_take_sums_are_allowed_every_schedule(algorithm: str) -> None:
     _core.check_schedule(algorithm, segments=[("bf16", "f32", 100)])
+
+
+def test_slices_are_small_only_of_plain_elements_within_a_machine() -> None:
+    plain, encoded = [("f32", "f32", 1_000_000)], [("int4", "int8", 1_000_000)]
+    assert _core.chosen_slice(3, plain, one_machine=True) == 32 * 1024
+    assert _core.chosen_slice(3, plain, one_machine=False) == 64 * 1024
+    assert _core.chosen_slice(3, encoded, one_machine=True) == 64 * 1024
