@@ -31,6 +31,7 @@ TRAINING = Training(
     step_s=1.6,
     compute_s=0.9,
     waiting_s=0.7,
+    cpu_s=0.45,
     hidden_share=0.35,
     wan_bytes=3e7,
     loss=7.5,

@@ -46,7 +46,7 @@ def test_an_operation_ends_with_its_last_rank() -> None:
     assert found == {"gloo": 1.0}
 
 
-def record(step: int, *, start_s: float, step_s: float) -> Record:
+def record(step: int, *, start_s: float, step_s: float, cpu_s: float = 0.25) -> Record:
     return Record(
         step=step,
         loss=5.0 - step,
@@ -56,6 +56,7 @@ def record(step: int, *, start_s: float, step_s: float) -> Record:
         compute_s=0.5,
         optimizer_s=0.1,
         exchange_s=None,
+        cpu_s=cpu_s,
         wan_bytes=None,
     )
 
@@ -68,6 +69,13 @@ def test_tokens_count_from_the_first_begin_to_the_last_end_of_each_turn() -> Non
     assert way.tokens_per_s == pytest.approx((400 + 200) / (4.0 + 2.0))
     assert way.step_s == pytest.approx((4.0 + 2.0) / 3)
     assert [step.step for step in way.steps] == [0, 1, 2]
+
+
+def test_processor_time_of_a_step_is_the_mean_over_ranks_whatever_the_step_took() -> None:
+    here = [record(0, start_s=0.0, step_s=1.0, cpu_s=0.5)]
+    beside_other_load = [record(0, start_s=0.0, step_s=9.0, cpu_s=0.75)]
+    way = ddp.summary([[here, beside_other_load]])
+    assert way.mean("cpu_s") == pytest.approx(0.625)
 
 
 def test_a_way_of_training_says_what_is_not_as_usual() -> None:

@@ -15,6 +15,7 @@ def make_record(step: int, *, loss: float = 5.0, wan_bytes: int | None = 1000) -
         compute_s=0.6,
         optimizer_s=0.1,
         exchange_s=0.5,
+        cpu_s=0.4,
         wan_bytes=wan_bytes,
     )
 
@@ -30,6 +31,7 @@ def make_steps(count: int, *, step_s: float = 2.0, wan_bytes: int | None = 1000)
             compute_s=step_s / 4,
             optimizer_s=step_s / 20,
             exchange_s=step_s * 0.9,
+            cpu_s=step_s / 5,
             wan_bytes=wan_bytes,
         )
         for i in range(count)

@@ -4,9 +4,10 @@ same job with no exchange between sites at all ("alone").
 Three sites of 2, 1 and 1 ranks, all on this machine. The ways take turns of some steps in the same
 processes; isthmus has measured the links when it joined, and was told nothing. tokens/s: of all
 ranks, from the first one's begin of a turn to the last one's end; step: the same for one step.
-waiting: nothing left to do in a step but to wait for gradients, mean over ranks; hidden: the share
-of the exchange that passed while backward still ran. floor: the longer of a step alone and of what
-bytes, rate and delay allow an exchange. A way "a step late" has delay=1 (docs/delay.md).
+waiting: nothing left to do in a step but to wait for gradients, mean over ranks; CPU: of a rank's
+process, which tells a step with more work from one beside other load; hidden: the share of the
+exchange that passed while backward still ran. floor: the longer of a step alone and of what bytes,
+rate and delay allow an exchange. A way "a step late" has delay=1 (docs/delay.md).
 """
 
 from __future__ import annotations
@@ -101,6 +102,7 @@ def rows(
             step_s=way.step_s,
             compute_s=way.mean("compute_s") + way.mean("optimizer_s"),
             waiting_s=way.mean("communication_s"),
+            cpu_s=way.mean("cpu_s"),
             hidden_share=record.hidden_share(way.steps),
             wan_bytes=record.mean(sent) if sent else None,
             loss=way.steps[-1].loss,

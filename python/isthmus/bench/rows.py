@@ -67,8 +67,9 @@ class Coding:
 class Training:
     """Training a model in one way: "isthmus int4", "gloo" (plain DDP) or "alone" (no exchange).
 
-    step_s: of all ranks together; compute_s and waiting_s: of a step, means over ranks. floor_s:
-    the longer of what "alone" takes and of the exchange's floor. peers: tokens a second of the ways
+    step_s: of all ranks together; compute_s and waiting_s: of a step, means over ranks; cpu_s:
+    the same, of a rank's process with all its threads, whatever else the machine did. floor_s: the
+    longer of what "alone" takes and of the exchange's floor. peers: tokens a second of the ways
     that took turns with this one.
     """
 
@@ -80,6 +81,7 @@ class Training:
     step_s: float
     compute_s: float
     waiting_s: float
+    cpu_s: float | None = None  # None: the row is older than the figure
     hidden_share: float | None = None
     wan_bytes: float | None = None
     loss: float

@@ -136,13 +136,14 @@ def trainings(rows: Sequence[Training]) -> Table:
             duration(row.floor_s),
             duration(row.step_s),
             duration(row.waiting_s),
+            "-" if row.cpu_s is None else duration(row.cpu_s),
             "-" if row.hidden_share is None else f"{row.hidden_share:.0%}",
             size(row.wan_bytes),
             f"{row.loss:.4f}",
         ]
 
     head = ["case", "way", "tokens/s", *(f"of {peer}" for peer in peers), "floor", "step"]
-    head += ["waiting", "hidden", "WAN/step", "loss"]
+    head += ["waiting", "CPU", "hidden", "WAN/step", "loss"]
     return Table(head=head, rows=[cells(row) for row in rows], words=2)
 
 

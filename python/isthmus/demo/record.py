@@ -19,8 +19,10 @@ WARM_UP = 2
 class Record:
     """One rank, one step. `compute_s` ends when the last gradient is ready; the rest of `step_s`
     is waiting for the sum of the gradients, and the optimizer. `exchange_s`: from the first bucket
-    that the hook got to its last result; None without isthmus. `wan_bytes`: what the rank's site
-    sent in this step; None where it cannot be told, and at all but the first rank of a site."""
+    that the hook got to its last result; None without isthmus. `cpu_s`: of the rank's process, all
+    its threads: other load of the machine stretches every other time, but not this. `wan_bytes`:
+    what the rank's site sent in this step; None where it cannot be told, and at all but the first
+    rank of a site."""
 
     step: int
     loss: float
@@ -30,6 +32,7 @@ class Record:
     compute_s: float
     optimizer_s: float
     exchange_s: float | None
+    cpu_s: float
     wan_bytes: int | None
 
     def line(self) -> str:
@@ -48,6 +51,7 @@ class Step:
     compute_s: float
     optimizer_s: float
     exchange_s: float | None
+    cpu_s: float
     wan_bytes: int | None
 
     @property
@@ -86,6 +90,7 @@ def merge(ranks: Sequence[Sequence[Record]]) -> list[Step]:
                 compute_s=sum(r.compute_s for r in together) / count,
                 optimizer_s=sum(r.optimizer_s for r in together) / count,
                 exchange_s=mean(exchanges) if exchanges else None,
+                cpu_s=sum(r.cpu_s for r in together) / count,
                 wan_bytes=sum(sent) if sent else None,
             )
         )

@@ -46,7 +46,11 @@ class Trainer:
     ) -> None:
         self.model = model
         self.tokens_, self.seat_, self.rows_, self.length_ = tokens, seat, rows, length
-        self.optimizer_ = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.01)
+        # Fused: top-k leaves second moments at zero, and MKL, which takes the roots of the unfused
+        # one, needs three times as long for those (docs/bench.md).
+        self.optimizer_ = torch.optim.AdamW(
+            model.parameters(), lr=1e-3, weight_decay=0.01, fused=True
+        )
         self.schedule_ = torch.optim.lr_scheduler.LambdaLR(
             self.optimizer_, lambda step: min(1.0, (step + 1) / 10)
         )
@@ -137,7 +141,7 @@ class Stopwatch:
     def __init__(self, model: torch.nn.Module, hook: Hook | None, *, counts_bytes: bool) -> None:
         self.counts_bytes_ = counts_bytes
         self.hook_ = hook
-        self.ready_ = self.start_ = self.summed_ = 0.0
+        self.ready_ = self.start_ = self.summed_ = self.cpu_ = 0.0
         for p in model.parameters():
             p.register_post_accumulate_grad_hook(self.note_)  # type: ignore[no-untyped-call]
         self.begin()
@@ -155,6 +159,7 @@ class Stopwatch:
 
     def start(self) -> None:
         self.start_ = self.ready_ = time.monotonic()
+        self.cpu_ = time.process_time()
 
     def gradients_summed(self) -> None:
         self.summed_ = time.monotonic()
@@ -174,6 +179,7 @@ class Stopwatch:
             compute_s=self.ready_ - self.start_,
             optimizer_s=now - self.summed_,
             exchange_s=exchange,
+            cpu_s=time.process_time() - self.cpu_,
             wan_bytes=wan if self.counts_bytes_ else None,
         )
 
