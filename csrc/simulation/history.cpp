@@ -19,6 +19,12 @@ std::string text_of(const std::vector<std::string>& names) {
 
 }  // namespace
 
+SiteSet contributors_of(const Outcome& outcome) {
+  SiteSet contributors;
+  for (const int rank : outcome.contributors) contributors = contributors | SiteSet::of(rank);
+  return contributors;
+}
+
 std::string History::title(int process) const {
   const Process& p = processes_[static_cast<std::size_t>(process)];
   return plan_.world.sites[static_cast<std::size_t>(p.site)].name + "/" + std::to_string(p.life);
@@ -95,9 +101,7 @@ void History::ends(int process, OperationKey key, Ended ended) {
 
 // The payloads are those of the contributors, unchanged.
 void History::hears(int process, OperationKey key, const Outcome& outcome, SiteSet roster) {
-  Ended ended{.roster = roster};
-  for (const int one : outcome.contributors)
-    ended.contributors = ended.contributors | SiteSet::of(one);
+  Ended ended{.roster = roster, .contributors = contributors_of(outcome)};
   for (std::size_t one = 0; one < outcome.gathered.size(); ++one) {
     const auto& heard = outcome.gathered[one];
     ended.result.insert(ended.result.end(), heard.begin(), heard.end());

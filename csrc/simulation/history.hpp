@@ -21,6 +21,8 @@ struct OperationKey {
   friend auto operator<=>(const OperationKey&, const OperationKey&) = default;
 };
 
+SiteSet contributors_of(const Outcome& outcome);
+
 struct Ended {       // an operation, well, at one site
   SiteSet roster{};  // of the site, at that moment
   SiteSet contributors{};

@@ -151,7 +151,7 @@ bool Trainer::mind_joining() {
     return true;
   }
   training_ = begin_training(plan_);
-  come_to_terms();
+  come_to_terms(SiteSet::first(static_cast<int>(current_->names.size())));
   return true;
 }
 
@@ -236,8 +236,7 @@ bool Trainer::mind_boundary() {
 
 void Trainer::read_words() {
   const Outcome& outcome = waits_.front()->outcome();
-  SiteSet members;
-  for (const int rank : outcome.contributors) members = members | SiteSet::of(rank);
+  const SiteSet members = contributors_of(outcome);
   std::vector<std::optional<Word>> words;
   for (const auto& payload : outcome.gathered)
     words.push_back(payload.empty() ? std::nullopt : parse_word(payload));
@@ -245,23 +244,32 @@ void Trainer::read_words() {
   if (decision.verdict == Decision::Verdict::differ)
     return end(internal_error("the sites do not hold the same state before step " +
                               std::to_string(training_->step - 1)));
-  const SiteSet everybody = SiteSet::first(static_cast<int>(current_->names.size()));
-  const bool too_few = members != everybody && !current_->engine->lawful().within(members);
-  if (too_few && plan_.sabotage == Sabotage::two_sides) {
+  const bool few = too_few(members);
+  if (few && plan_.sabotage == Sabotage::two_sides) {
     around_.sabotaged();
     return say_word();
   }
-  if (too_few) {
-    around_.history.tell(process_, "waits for others");
-    around_.pass(Milestone::stuck, site_);
-    listens_ = true;
-    stage_ = Stage::waiting;
-    timer_ns_ = now_ns_ + rejoin_timeout_ns;
+  if (few) {
+    begin_waiting();
   } else if (decision.verdict == Decision::Verdict::change_over) {
     change_over();
   } else {
     say_word();
   }
+}
+
+// By what all who contributed see.
+bool Trainer::too_few(SiteSet members) const {
+  const SiteSet everybody = SiteSet::first(static_cast<int>(current_->names.size()));
+  return members != everybody && !current_->engine->lawful().within(members);
+}
+
+void Trainer::begin_waiting() {
+  around_.history.tell(process_, "waits for others");
+  around_.pass(Milestone::stuck, site_);
+  listens_ = true;
+  stage_ = Stage::waiting;
+  timer_ns_ = now_ns_ + rejoin_timeout_ns;
 }
 
 // Whatever was told of the next epoch, nobody goes by it: all see that they are too few.
@@ -345,9 +353,7 @@ void Trainer::record(Seat& seat, Work& work, std::vector<float>& values) {
     around_.sabotaged();
     values.front() = -values.front() + (values.front() == 0 ? 1.0F : 0.0F);
   }
-  Ended ended{.roster = seat.engine->present()};
-  for (const int rank : outcome.contributors)
-    ended.contributors = ended.contributors | SiteSet::of(rank);
+  Ended ended{.roster = seat.engine->present(), .contributors = contributors_of(outcome)};
   const auto bytes = std::as_bytes(std::span(values));
   ended.result.assign(bytes.begin(), bytes.end());
   around_.history.ends(process_, seat.key_of(work.operation()), std::move(ended));
@@ -361,12 +367,8 @@ void Trainer::apply_step() {
   if (twice) around_.sabotaged();
   for (int time = 0; time < (twice ? 2 : 1); ++time) {
     auto memory = seat.reductions.begin();
-    for (const auto& work : waits_) {
-      SiteSet contributors;
-      for (const int rank : work->outcome().contributors)
-        contributors = contributors | SiteSet::of(rank);
-      training_->add(contributors, (memory++)->values);
-    }
+    for (const auto& work : waits_)
+      training_->add(contributors_of(work->outcome()), (memory++)->values);
   }
   ++training_->step;
   ++steps_done_;

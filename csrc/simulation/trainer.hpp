@@ -98,6 +98,8 @@ class Trainer final : public Actor {
   bool mind_boundary();
   void read_words();
   void say_word();
+  bool too_few(SiteSet members) const;
+  void begin_waiting();
   bool wait_for_others();
   bool train();
   void submit_reduction();
@@ -116,7 +118,7 @@ class Trainer final : public Actor {
   bool hand();
   void compare();
   bool hear_compared();
-  void come_to_terms();
+  void come_to_terms(SiteSet members);
   std::uint32_t ready();
   void mind_calls();
   bool mind_next();

@@ -226,16 +226,17 @@ bool Trainer::hear_compared() {
   }
   if (previous_ != nullptr) leave(std::move(previous_));
   around_.pass(Milestone::agreed, site_);
-  come_to_terms();
+  come_to_terms(contributors_of(waits_.front()->outcome()));
   return true;
 }
 
-// With all of the epoch: training goes on from here.
-void Trainer::come_to_terms() {
+// With these: training goes on from here, or they wait at once for more.
+void Trainer::come_to_terms(SiteSet members) {
   around_.history.holds(process_, training_->step, training_->digest());
   if (!std::exchange(attends_, true)) current_->engine->attend(Standing::training, 0);
   current_->handed.clear();
   stage_ = Stage::boundary;
+  if (too_few(members)) begin_waiting();
 }
 
 }  // namespace isthmus

@@ -63,14 +63,16 @@ class Whole:
 
 @dataclass(frozen=True)
 class Handed:
-    """How it ended. step: that follows, at all sites. taken: what this site was handed. parts:
-    seconds for meeting, the transfer, taking it over, and comparing."""
+    """How it ended. step: that follows, at all sites. taken: what this site was handed. holders:
+    ranks that hold the state, all that were left at the end. parts: seconds for meeting, the
+    transfer, taking it over, and comparing."""
 
     step: int
     donor: str
     takers: tuple[str, ...] = ()
     bytes: int = 0
     taken: Whole | None = None
+    holders: tuple[int, ...] = ()
     parts: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -101,9 +103,9 @@ def hand_over(session: Session, state: TrainingState, mine: Standing, *, copies:
             mine = replace(mine, has_state=True, step=handed.step)
             complete = True
         with spans.of("compare"):
-            ended = compare(session, state, complete=complete, step=handed.step)
-        if ended:
-            return replace(handed, parts=spans.seconds())
+            holders = compare(session, state, complete=complete, step=handed.step)
+        if holders:
+            return replace(handed, holders=holders, parts=spans.seconds())
 
 
 def _favourite(session: Session) -> int:
@@ -199,17 +201,20 @@ def _hand(
     return came
 
 
-def compare(session: Session, state: TrainingState, *, complete: bool, step: int) -> bool:
-    """Whether every site has a state; raises InternalError, at all, if they are not the same."""
+def compare(
+    session: Session, state: TrainingState, *, complete: bool, step: int
+) -> tuple[int, ...]:
+    """Who holds a state, all that are left; nobody, where one of them has none. Raises
+    InternalError, at all, if they are not the same."""
     digests = state.digests() if complete else None
     number = 0 if digests is None else digests.number
     words = session.all_gather(_core.boundary_word(step=step, digest=number))
     if _core.without_state(words):
-        return False
+        return ()
     verdict, _, odd = _core.decide_boundary(words)
     if verdict == "differ" and digests is not None:
         raise difference(session, digests, odd, step)
-    return True
+    return tuple(rank for rank, word in enumerate(words) if word)
 
 
 def difference(session: Session, digests: Digests, odd: list[int], step: int) -> IsthmusError:

@@ -111,6 +111,7 @@ class Run:
         self._site.open_words()
         self._epochs = epochs
         self._word: _core.Work | None = None  # what was said at the boundary before
+        self._holders: tuple[int, ...] | None = None  # by rank, after a change over
         self._digests: Digests | None = None  # of the state at the boundary before
         self._begun = 0.0
         self.pauses: list[Pause] = []
@@ -230,8 +231,12 @@ class Run:
     def _decide(self) -> bool:
         """Whether to change over at this boundary; else what this site says is on its way."""
         try:
-            if self._word is not None and self._read(self._word):
-                self._word = None
+            if self._word is None:
+                change = self._holders is not None and self._has_waited(self._holders)
+            else:
+                change = self._read(self._word)
+            self._word = self._holders = None
+            if change:
                 return True
             self._say()
         except IsthmusError:
@@ -246,13 +251,16 @@ class Run:
         if verdict == "differ":
             digests = self._digests or self._state.digests()
             raise difference(self._gateway, digests, odd, self._step - 1)
-        # What those who contributed are not enough for is decided by what all of them see.
+        return self._has_waited(members) or bool(verdict == "change_over")
+
+    def _has_waited(self, members: tuple[int, ...]) -> bool:
+        """Whether those who contributed were too few to go on: decided by what all of them see."""
         seat = self._gateway.seat
         fewer = len(members) < len(seat.sites)
-        if fewer and set(seat.native.lawful) - set(members):
-            self._wait_for_others(members)
-            return True
-        return bool(verdict == "change_over")
+        if not fewer or not set(seat.native.lawful) - set(members):
+            return False
+        self._wait_for_others(members)
+        return True
 
     def _wait_for_others(self, members: tuple[int, ...]) -> None:
         """Too few sites are left to go on."""
@@ -327,6 +335,7 @@ class Run:
         finally:
             if left is not None:  # all have left it by now: they answered in the new epoch
                 threading.Thread(target=left.close, name="isthmus-left", daemon=True).start()
+        self._holders = handed.holders
         self._begun = time.monotonic()
         pause = Pause(
             step=handed.step,

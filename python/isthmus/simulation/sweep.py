@@ -129,6 +129,8 @@ class _Sweeping:
         coverage, broken = said
         self._coverage.add(coverage)
         self._broken |= broken
+        for seed, what in broken.items():
+            print(f"BROKEN: seed {seed}: {what}", flush=True)
         self._open.pop(player.block.start)
         self._give(player)
 
