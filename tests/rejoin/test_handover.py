@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from isthmus import _core
 from isthmus.errors import Refused, WireError
 from isthmus.rejoin import handover
 from isthmus.rejoin.encoding import encode
@@ -61,6 +62,22 @@ def test_sizes_that_no_state_has_end_nobody_but_with_a_typed_error(
 ) -> None:
     with pytest.raises(WireError, match="site 'amber' says"):
         transfer(Told(rank, *sizes))
+
+
+@pytest.mark.parametrize(
+    ("digests", "holders"),
+    [((7, 7, 7), (0, 1, 2)), ((7, None, 7), (0, 2)), ((7, None, None), (0,)), ((7, 0, 7), ())],
+)
+def test_those_that_are_left_hold_the_state_unless_one_has_none_yet(
+    digests: tuple[int | None, ...], holders: tuple[int, ...]
+) -> None:
+    class Compared:
+        def all_gather(self, data: bytes) -> list[bytes]:
+            return [b"" if d is None else _core.boundary_word(step=3, digest=d) for d in digests]
+
+    session: Any = Compared()
+    state: Any = None
+    assert handover.compare(session, state, complete=False, step=3) == holders
 
 
 def test_where_the_system_does_not_say_what_is_left_nothing_is_refused() -> None:
