@@ -169,6 +169,11 @@ bool WaitingRoom::takes_part(const std::string& site) const {
          std::ranges::any_of(following_, [&](const auto& one) { return one.second == site; });
 }
 
+bool WaitingRoom::somebody_trains(std::uint32_t epoch) const {
+  return std::ranges::any_of(present_,
+                             [&](const auto& entry) { return trains(entry.second, epoch); });
+}
+
 // A roster of which every member trains in it, and could follow a call. Two of them there are not:
 // each is a majority of the same one.
 std::optional<WaitingRoom::Names> WaitingRoom::roster_that_trains(std::uint32_t epoch) const {
@@ -220,9 +225,8 @@ std::optional<WaitingRoom::Names> WaitingRoom::sites_that_are_stuck(std::uint32_
 // Who would be called if nothing changed any more.
 std::optional<Call> WaitingRoom::proposal() const {
   const std::uint32_t epoch = top_epoch();
-  const bool somebody_trains =
-      std::ranges::any_of(present_, [&](const auto& entry) { return trains(entry.second, epoch); });
-  const auto members = somebody_trains ? roster_that_trains(epoch) : sites_that_are_stuck(epoch);
+  const bool trained = somebody_trains(epoch);
+  const auto members = trained ? roster_that_trains(epoch) : sites_that_are_stuck(epoch);
   if (!members) return std::nullopt;
   Names sites = *members;
   for (const auto& [guest, presence] : present_)
@@ -232,7 +236,7 @@ std::optional<Call> WaitingRoom::proposal() const {
   for (const auto& [guest, presence] : present_) there.insert(presence.site);
   for (const std::string& site : names_waiting())
     if (!there.contains(site)) sites.insert(site);
-  const bool nobody_new = somebody_trains && sites == *members;
+  const bool nobody_new = trained && sites == *members;
   if (nobody_new || sites.size() > static_cast<std::size_t>(max_sites)) return std::nullopt;
   return Call{.epoch = last_number() + 1, .sites = {sites.begin(), sites.end()}};
 }
@@ -297,6 +301,7 @@ std::vector<GuestId> WaitingRoom::summon() {
 WaitingRoom::Orders WaitingRoom::decide(std::int64_t now_ns) {
   Orders orders;
   deadline_ns_ = never_ns;
+  if (open()) since_ns_ = std::min(since_ns_, now_ns);
   if (call_ && fulfilled()) {
     call_.reset();
     failures_ = 0;
@@ -318,8 +323,9 @@ WaitingRoom::Orders WaitingRoom::decide(std::int64_t now_ns) {
     const auto next = proposal();
     if (next != proposed_) proposed_ns_ = now_ns;
     proposed_ = next;
-    const std::int64_t at_ns = std::max(proposed_ns_ + settling_ns, not_before_ns_);
     if (!next) return orders;
+    const std::int64_t known_ns = somebody_trains(top_epoch()) ? 0 : since_ns_ + gathering_ns;
+    const std::int64_t at_ns = std::max({proposed_ns_ + settling_ns, not_before_ns_, known_ns});
     if (now_ns < at_ns) {
       deadline_ns_ = at_ns;
       return orders;

@@ -23,6 +23,9 @@ class WaitingRoom {
   // Before it calls, the coordinator waits so long for further changes: sites often come and go
   // together.
   static constexpr std::int64_t settling_ns = 250 * millisecond_ns;
+  // Before it calls who is stuck, from the first word of the run that it hears: a coordinator that
+  // has started anew does not know yet who else there is, and who of them had come furthest.
+  static constexpr std::int64_t gathering_ns = 3 * second_ns;
   // A called site that has no connection for so long is gone. A broken one is made again by then.
   static constexpr std::int64_t missing_ns = 2 * second_ns;
   // After a call that failed; twice as long after each further one.
@@ -77,6 +80,7 @@ class WaitingRoom {
   Names connected() const;
   bool takes_part(const std::string& site) const;  // is present, or follows the call
   std::optional<Call> proposal() const;
+  bool somebody_trains(std::uint32_t epoch) const;
   std::optional<Names> roster_that_trains(std::uint32_t epoch) const;
   std::optional<Names> sites_that_are_stuck(std::uint32_t epoch) const;
   std::string failure(std::int64_t now_ns);
@@ -97,6 +101,7 @@ class WaitingRoom {
   std::uint32_t over_ = 0;     // calls to this epoch and those before have failed
   int failures_ = 0;           // in a row
   std::int64_t not_before_ns_ = 0;
+  std::int64_t since_ns_ = never_ns;  // somebody takes part
   std::int64_t deadline_ns_ = never_ns;
 };
 

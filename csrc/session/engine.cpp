@@ -124,7 +124,7 @@ void Engine::step_running(std::int64_t now_ns) {
     else if (!membership_ && !rendezvous_.broken().ok())
       fail(rendezvous_.broken(), true);
     else if (now_ns >= join_deadline_ns_)
-      fail(timed_out("joining took too long: " + waiting(*operations_.at(0))), true);
+      fail(timed_out("joining took too long: " + waiting(*operations_.at(0))), !membership_);
   }
   (void)mesh_.step(now_ns);  // strangers, what is carried for others, and streams that are added
   seat_added();

@@ -49,9 +49,13 @@ void Engine::mind_members(std::int64_t now_ns) {
             "site \"" + sites_[static_cast<std::size_t>(one)] + "\" lost (the other sites say so)",
             one);
       }
-      return fail({Code::peer_lost, why.peer,
-                   why.text + "; " + remaining() + ", which is too few to go on"},
-                  false);
+      why = {Code::peer_lost, why.peer,
+             why.text + "; " + remaining() + ", which is too few to go on"};
+      // They agree; but who has not heard all of them yet would wait for them, who are gone then.
+      for (const int rank : membership_->candidates().ranks())
+        if (const auto& link = links_[static_cast<std::size_t>(rank)]; link != nullptr)
+          link->control(Kind::abort, 0, to_payload(why));
+      return fail(why, false);
     }
   }
 }

@@ -175,7 +175,9 @@ void Drama::strike(const BlowPlan& blow) {
   history_.tell(-1, "BLOW: " + std::string(name_of(what.kind)) + " " + who);
   const std::string during = scene();
   const bool of_stream = is_of_a_stream(what.kind);
-  const bool unnoticed = harmless(blow, plan_) && (!of_stream || during == "training");
+  // Another fault may have kept sites from having joined by then.
+  const bool once_joined = of_stream || what.kind == Trouble::coordinator_killed;
+  const bool unnoticed = harmless(blow, plan_) && (!once_joined || during == "training");
   report_.struck.push_back({what.kind, during, of_coordinator, unnoticed});
   // A payload's damage breaks one stream, but for streams that are not yet a link's.
   const bool of_payload = what.kind == Trouble::payload;

@@ -170,7 +170,8 @@ bool harmless(const BlowPlan& blow, const RunPlan& plan) {
     case Trouble::payload:
       return !strikes(Trouble::control);
     case Trouble::control:
-      return !strikes(Trouble::reset, Trouble::silence, Trouble::payload);
+      return !strikes(Trouble::reset, Trouble::silence, Trouble::payload, Trouble::freeze,
+                      Trouble::isolate, Trouble::cut, Trouble::clog, Trouble::slow);
     case Trouble::coordinator_killed:
       return !plan.serves && blow.after != Milestone::came && blow.after != Milestone::joined &&
              blow.what.at_ns >= plan.world.begin_ns();
@@ -178,7 +179,9 @@ bool harmless(const BlowPlan& blow, const RunPlan& plan) {
     case Trouble::isolate:
     case Trouble::cut:
     case Trouble::clog:
-      return for_ns < plan.world.heartbeat_timeout_ns / 2 || (of_coordinator && !plan.serves);
+      // Without a control stream half a heartbeat timeout of silence is too much.
+      return (of_coordinator && !plan.serves) ||
+             (for_ns < plan.world.heartbeat_timeout_ns / 2 && !strikes(Trouble::control));
     default:
       return false;
   }

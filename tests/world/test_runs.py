@@ -57,6 +57,10 @@ def test_runs_that_once_were_broken_are_not(seed: int) -> None:
         4468,  # memory that was given back, and came damaged until the link was given up
         4442,  # who was given up said so before the others did, and that was taken for nonsense
         4452,
+        79893,  # who left too few behind did not say so, and one that had not heard all waited
+        88780,  # a new coordinator called who was stuck before who had come further had dialled it
+        69086,  # a site whose time to join was over ended those that had joined
+        43853,  # the judge took it for nothing that the coordinator died while sites still joined
         29547,  # who was left alone at the end of a change over did one step more in each epoch
         101345,  # a data stream's replacement, which was lost once, had not the time to come
         500780,  # the judge allowed a codec that a ring asks at every hop no more than one rounding
