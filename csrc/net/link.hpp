@@ -134,6 +134,10 @@ class Link {
   // another connection made, which may be lost too.
   static constexpr int timeouts_without = 2;
 
+  // It takes no more streams.
+  bool over() const {
+    return said_goodbye_ || peer_leaves_ || given_up_by_ns_ != never_ns || !lost_.ok();
+  }
   Status move(std::int64_t now_ns, Traffic& traffic);
   Status read_control(std::int64_t now_ns, Traffic& traffic);
   Status heed_control(Message message, Traffic& traffic);

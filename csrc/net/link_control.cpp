@@ -61,13 +61,11 @@ void Link::say_alive() {
 }
 
 bool Link::lacks_control() const {
-  const bool over = given_up_by_ns_ != never_ns || !lost_.ok();
-  return !over && control_missed_ && without_control_ns_ != never_ns && !control_.has_stream();
+  return !over() && control_missed_ && without_control_ns_ != never_ns && !control_.has_stream();
 }
 
 bool Link::add_control(std::unique_ptr<Stream> stream, bool dialled) {
-  const bool over = said_goodbye_ || peer_leaves_ || given_up_by_ns_ != never_ns || !lost_.ok();
-  if (over || (dialled && control_.stands())) return false;
+  if (over() || (dialled && control_.stands())) return false;
   if (dialled)
     control_.take_over(std::move(stream), options_.stamp);
   else

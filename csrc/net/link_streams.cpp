@@ -23,8 +23,7 @@ bool Link::add(std::unique_ptr<Stream> stream, std::uint16_t number, bool dialle
   if (number == 0) return add_control(std::move(stream), dialled);
   const bool known = find(number) != nullptr ||
                      std::ranges::find(broken_, number, &Broken::number) != broken_.end();
-  const bool over = said_goodbye_ || peer_leaves_ || given_up_by_ns_ != never_ns || !lost_.ok();
-  if (known || over || streams() >= max_streams) return false;
+  if (known || over() || streams() >= max_streams) return false;
   DataStream data;
   data.stream = std::move(stream);
   data.number = number;

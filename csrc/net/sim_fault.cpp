@@ -39,6 +39,14 @@ std::optional<Way> choose(sim::World& world, int site, int peer, bool control) {
   return ways[world.random.below(ways.size())];
 }
 
+bool reset(sim::World& world, const std::optional<Way>& way, const char* what) {
+  if (!way) return false;
+  world.note(what, way->connection->id, 0);
+  world.break_off(*way);
+  world.break_off(way->back());
+  return true;
+}
+
 }  // namespace
 
 void SimNet::kill(int site) {
@@ -143,21 +151,11 @@ bool SimNet::corrupt(int site, int peer, Damage damage) {
 }
 
 bool SimNet::reset_data(int site, int peer) {
-  const auto way = choose(*world_, site, peer, false);
-  if (!way) return false;
-  world_->note("reset data", way->connection->id, 0);
-  world_->break_off(*way);
-  world_->break_off(way->back());
-  return true;
+  return reset(*world_, choose(*world_, site, peer, false), "reset data");
 }
 
 bool SimNet::reset_control(int site, int peer) {
-  const auto way = choose(*world_, site, peer, true);
-  if (!way) return false;
-  world_->note("reset control", way->connection->id, 0);
-  world_->break_off(*way);
-  world_->break_off(way->back());
-  return true;
+  return reset(*world_, choose(*world_, site, peer, true), "reset control");
 }
 
 bool SimNet::silence_data(int site, int peer, std::int64_t patience_ns) {

@@ -34,6 +34,15 @@ class Observer final : public Actor {
   const std::function<void()> look_;
 };
 
+// By what all sites know, so that all choose alike. Who cannot be dialled reaches those who can.
+Reach reach_of(const Roster& roster) {
+  const auto is_near = [](const Member& member) {
+    const auto address = numeric(member.address);
+    return member.address.empty() || (address && is_loopback(*address));
+  };
+  return std::ranges::all_of(roster.members, is_near) ? Reach::one_machine : Reach::anywhere;
+}
+
 }  // namespace
 
 Session::Session(SessionOptions options)
@@ -91,15 +100,8 @@ Status Session::start() {
     workers_ = std::make_unique<WorkerPool>(options_.codec_threads, wake);
     engine.workers = workers_.get();
   }
-  // Callers see the end of joining only after what they may read then is written.
   auto joined = std::make_shared<Work>(0);
-  joined->when_done([this, work = joined.get()] {
-    if (const Roster* roster = engine_->roster()) roster_ = *roster;
-    rank_ = engine_->rank();
-    epoch_ = engine_->epoch();
-    if (work->outcome().status.ok()) relayed_ = relayed_pairs(work->outcome().gathered);
-    joined_->finish(work->outcome());
-  });
+  joined->when_done([this, work = joined.get()] { end_joining(work->outcome()); });
   engine_ = std::make_unique<Engine>(*network_, std::move(listener), std::move(engine),
                                      std::move(joined), clock_.now_ns());
   observer_ = std::make_unique<Observer>([this] { observe(); });
@@ -226,23 +228,20 @@ std::shared_ptr<Work> Session::next_completion() {
   return work;
 }
 
+// Callers see the end of joining only after what they may read then is written.
+void Session::end_joining(const Outcome& outcome) {
+  if (const Roster* roster = engine_->roster()) roster_ = *roster;
+  reach_ = reach_of(roster_);
+  rank_ = engine_->rank();
+  epoch_ = engine_->epoch();
+  if (outcome.status.ok()) relayed_ = relayed_pairs(outcome.gathered);
+  joined_->finish(outcome);
+}
+
 void Session::set_paths(std::shared_ptr<const Paths> paths) {
   const std::lock_guard lock(mutex_);
   paths_ = std::move(paths);
 }
-
-namespace {
-
-// By what all sites know, so that all choose alike. Who cannot be dialled reaches those who can.
-Reach reach_of(const Roster& roster) {
-  const auto is_near = [](const Member& member) {
-    const auto address = numeric(member.address);
-    return member.address.empty() || (address && is_loopback(*address));
-  };
-  return std::ranges::all_of(roster.members, is_near) ? Reach::one_machine : Reach::anywhere;
-}
-
-}  // namespace
 
 Choice Session::choice_for(std::optional<Algorithm> schedule, const Format& format) const {
   std::shared_ptr<const Paths> paths;
@@ -251,9 +250,8 @@ Choice Session::choice_for(std::optional<Algorithm> schedule, const Format& form
     paths = paths_;
   }
   const int world = static_cast<int>(roster_.members.size());
-  const Reach reach = reach_of(roster_);
-  return schedule ? choose_for(*schedule, world, format, paths.get(), reach)
-                  : choose(world, format, paths.get(), reach);
+  return schedule ? choose_for(*schedule, world, format, paths.get(), reach_)
+                  : choose(world, format, paths.get(), reach_);
 }
 
 void Session::set_paces(Paces paces) {

@@ -103,6 +103,7 @@ class Session {
 
   Status start();
   Result<std::string> advertised(const std::string& listening_at) const;
+  void end_joining(const Outcome& outcome);
   void run();
   void complete(std::shared_ptr<Work> work);
   void observe();
@@ -122,7 +123,8 @@ class Session {
   std::thread thread_;
   std::mutex closing_;
   std::shared_ptr<Work> joined_;
-  Roster roster_;  // written before joined_ is finished
+  Roster roster_;                  // written before joined_ is finished
+  Reach reach_ = Reach::anywhere;  // the same
   int rank_ = -1;
   std::vector<Relayed> relayed_;
   std::uint32_t epoch_ = 0;

@@ -35,7 +35,7 @@ _of_link = (
     ("received_bytes_total", "bytes_received", 1.0, "Read from the link's sockets"),
     ("retransmits_total", "retransmits", 1.0, "TCP segments that were sent again"),
     ("streams", "streams", 1.0, "Data streams of the link"),
-    ("streams_lost_total", "streams_lost", 1.0, "Data streams that broke and were replaced"),
+    ("streams_lost_total", "streams_lost", 1.0, "Connections that broke and were replaced"),
     ("frames_again_total", "frames_again", 1.0, "Slices that were sent once more for that"),
     ("rtt_seconds", "rtt_ms", 1e-3, "Round trip, smoothed by TCP"),
 )

@@ -107,21 +107,24 @@ def test_streams_that_break_while_others_come_and_go_lose_and_double_nothing() -
         assert total(report, "streams_lost") > 0
 
 
-def test_a_relayed_link_replaces_its_streams_by_its_way() -> None:
+@pytest.mark.parametrize("kind", ["reset", "control"])
+def test_a_relayed_link_replaces_its_streams_by_its_way(kind: str) -> None:
     blocks = [(1, 2, True), (2, 1, True)]
     late = {**LARGE, "submit": [1.0] * 3}
     for seed in range(6):
-        troubles = [reset(0.1 + 0.02 * seed, 0, peer) for peer in (1, 2)]
+        troubles = [reset(0.1 + 0.02 * seed, 0, peer, kind) for peer in (1, 2)]
         report = run(seed, *troubles, sites=3, blocks=blocks, operations=[LARGE, late])
         well(report)
         assert total(report, "streams_lost") > 0
+        assert total(report, "streams_replaced") > 0
 
 
-def test_a_site_that_nobody_reaches_makes_the_new_connection_itself() -> None:
+@pytest.mark.parametrize("kind", ["reset", "control"])
+def test_a_site_that_nobody_reaches_makes_the_new_connection_itself(kind: str) -> None:
     # b-site dials by its rank, but cannot reach a-site, which offers its own connections.
-    report = run(1, reset(0.1), streams=1, blocks=[(1, 0, False)])
+    report = run(1, reset(0.1, kind=kind), streams=1, blocks=[(1, 0, False)])
     well(report)
-    assert total(report, "streams_lost") == 2
+    assert total(report, "streams_lost") == total(report, "streams_replaced") == 2
 
 
 def test_who_goes_on_after_a_loss_also_gets_over_broken_streams() -> None:
@@ -198,22 +201,6 @@ def test_who_dies_is_lost_at_once_though_its_control_stream_might_be_replaced() 
         for site in report["sites"][:2]:
             assert all(work["code"] == "ok" for work in site["works"])
             assert site["works"][-1]["ended"] < 10.0, seed
-
-
-def test_a_relayed_link_replaces_its_control_stream_by_its_way() -> None:
-    blocks = [(1, 2, True), (2, 1, True)]
-    late = {**LARGE, "submit": [1.0] * 3}
-    for seed in range(6):
-        troubles = [control(0.1 + 0.02 * seed, 0, peer) for peer in (1, 2)]
-        report = run(seed, *troubles, sites=3, blocks=blocks, operations=[LARGE, late])
-        well(report)
-        assert total(report, "streams_replaced") > 0
-
-
-def test_a_site_that_nobody_reaches_makes_the_new_control_connection_itself() -> None:
-    report = run(1, control(0.1), blocks=[(1, 0, False)])
-    well(report)
-    assert total(report, "streams_replaced") == 2
 
 
 def test_after_a_new_control_stream_idle_links_are_as_quiet_as_before() -> None:
