@@ -54,6 +54,7 @@ PYTHON_LAYER: Mapping[str, int] = {
     "events": 3,
     "stats": 4,
     "measure": 3,
+    "warm_up": 3,
     "doors": 3,
     "work": 2,
     "follower": 2,

@@ -9,10 +9,13 @@ to it is for all sites at the same step boundary, and not decided here.
 import logging
 import threading
 import time
+from collections.abc import Callable
 
 from isthmus import _core, config
 from isthmus.errors import Cancelled, IsthmusError
+from isthmus.links import Links
 from isthmus.seat import open_native
+from isthmus.warm_up import warm_up
 
 _LOOK_AGAIN = 0.25  # seconds, after which a thread that joins sees that it is not wanted any more
 
@@ -32,13 +35,20 @@ def successor(
 
 
 class Epochs:
-    """The epochs of one site, from that of `native` on. To be called from one thread.
+    """The epochs of one site, from that of `native` on. To be called from one thread. links: asks
+    what is known of them in the current epoch.
 
     The coordinator hears that this site takes part, and may call it, as soon as this is made.
     """
 
-    def __init__(self, settings: config.JoinSettings, native: _core.Session) -> None:
+    def __init__(
+        self,
+        settings: config.JoinSettings,
+        native: _core.Session,
+        links: Callable[[], Links | None] = lambda: None,
+    ) -> None:
         self._settings = settings
+        self._links = links
         self._current = native
         self._changed = threading.Condition()  # guards what follows
         self._next: _core.Session | None = None  # joined
@@ -148,6 +158,12 @@ class Epochs:
             while not native.joined(_LOOK_AGAIN):
                 if not self._is_current(current):
                     raise Cancelled("the session was closed")
+            links = self._links()
+            warm_up(
+                native,
+                None if links is None else links.among(native.sites),
+                is_wanted=lambda: self._is_current(current),
+            )
             native.attend(changed_over=False)
         except IsthmusError as error:
             if native is not None:

@@ -12,6 +12,7 @@ from isthmus.errors import PeerLost
 from isthmus.links import PAYLOAD_SHARE, Links, Paces, paces
 from isthmus.relays import relayed_pairs
 from isthmus.streams import Streams
+from isthmus.warm_up import warm_up
 from isthmus.work import Completions
 
 _log = logging.getLogger("isthmus")
@@ -50,7 +51,7 @@ def _open(
     predecessor: _core.Session | None,
 ) -> _core.Session:
     sites = len(called) or settings.sites
-    return _core.Session(
+    native = _core.Session(
         rendezvous=str(settings.rendezvous),
         site=settings.site,
         sites=sites,
@@ -71,6 +72,13 @@ def _open(
         called=called,
         predecessor=predecessor,
     )
+    if not called and native.epoch > 0:  # a newcomer, which knows nothing of the links
+        try:
+            warm_up(native, None)
+        except BaseException:
+            native.close()
+            raise
+    return native
 
 
 class Seat:

@@ -1,5 +1,6 @@
 """A short soak with real processes, from its command to its verdicts."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,10 +16,30 @@ def test_sites_that_are_killed_on_loopback_come_back_and_break_nothing(
     tmp_path: Path,
 ) -> None:
     line = [*LINE, "--minutes", ".4", "--every", "8", "--calm", "2", "--compute", ".1"]
-    line += ["--faults", "kill", "--seed", "0", "--out", str(tmp_path)]
+    line += ["--faults", "kill", "--seed", "0", "--keep", "--out", str(tmp_path)]
     done = subprocess.run(line, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stdout + done.stderr
-    (row,) = [entry.row for entry in read(tmp_path / "chaos.jsonl")]
+    (entry,) = read(tmp_path / "chaos.jsonl")
+    row = entry.row
     assert isinstance(row, Soak)
     assert row.broken in ((), [], ["tokens"])
     assert row.faults == {"kill": 3} and row.lives > 4 and row.epochs > 0
+
+    folder = Path(done.stdout.splitlines()[0].rpartition(": ")[2])
+    try:
+        line = [*LINE, "--records", str(folder), "--seed", "7", "--out", str(tmp_path / "again")]
+        again = subprocess.run(line, capture_output=True, text=True, timeout=60)
+        assert again.returncode == 0, again.stdout + again.stderr
+        (judged,) = read(tmp_path / "again" / "chaos.jsonl")
+        assert judged.row == row
+        assert judged.origin.command == entry.origin.command
+    finally:
+        shutil.rmtree(folder)
+
+
+def test_a_folder_without_a_whole_soak_is_refused(tmp_path: Path) -> None:
+    line = [*LINE, "--records", str(tmp_path), "--out", str(tmp_path)]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=60)
+    assert done.returncode != 0
+    assert "no records of a whole soak" in done.stderr
+    assert "Traceback" not in done.stderr

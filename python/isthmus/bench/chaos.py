@@ -10,6 +10,7 @@ the loss at the same number of tokens: from the same weights on the same data fi
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import signal
@@ -17,13 +18,14 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from isthmus import chaos
 from isthmus.bench import options
-from isthmus.bench.rows import Ledger, Soak
+from isthmus.bench.rows import Ledger, Origin, Soak
 from isthmus.bench.table import Table, show
+from isthmus.errors import Refused
 from isthmus.soak import judge, plan, records, worlds
 from isthmus.soak.settings import SITES, Settings, read, stop_at
 from isthmus.soak.spent import AWAY, TOGETHER, Costs, spent
@@ -32,6 +34,9 @@ POLL_S = 0.1
 FIRST_STEPS = 10  # before anything is measured
 LAST_STEPS = 30  # between the order to stop and the last step
 PATIENT_S = 30.0  # a heartbeat where nobody is to be lost
+ASKED = "asked.json"
+# Options that a row tells of, and that hold for the run whose records they lie beside.
+OF_THE_RUN = ("seed", "minutes", "every", "loopback", "standby", "rtt_ms", "site_mbit")
 
 
 class Hung(Exception):
@@ -150,6 +155,25 @@ class Told:
     def inject(self, fault: chaos.Fault) -> float:
         print(f"  {fault}", flush=True)
         return self.world.inject(fault)
+
+
+def note(asked: argparse.Namespace, origin: Origin, folder: Path) -> None:
+    """Beside the records, for who judges them later."""
+    options = {name: getattr(asked, name) for name in OF_THE_RUN}
+    (folder / ASKED).write_text(json.dumps({"options": options, "origin": asdict(origin)}))
+
+
+def recall(asked: argparse.Namespace, folder: Path) -> Origin:
+    """Where the records come from; what was asked then holds, whatever is asked now."""
+    try:
+        said = json.loads((folder / ASKED).read_text())
+    except FileNotFoundError:
+        raise Refused(
+            f"--records {folder}: no records of a whole soak: it has no {ASKED}"
+        ) from None
+    for name in OF_THE_RUN:
+        setattr(asked, name, said["options"][name])
+    return Origin(**said["origin"])
 
 
 def faultless(folder: Path) -> float | None:
@@ -273,7 +297,9 @@ def run(asked: argparse.Namespace, ledger: Ledger, folder: Path) -> bool:
     """Whether every invariant holds. What is known is kept at once: the references take long."""
     from isthmus.soak import learner
 
-    if asked.records is None:
+    if asked.records is not None:
+        ledger.origin = recall(asked, folder)
+    else:
         settings = Settings(
             seed=asked.seed,
             codec=asked.codec,
@@ -282,6 +308,7 @@ def run(asked: argparse.Namespace, ledger: Ledger, folder: Path) -> bool:
         )
         learner.prepare(folder)
         records.write(soak(asked, settings, folder), folder)
+        note(asked, ledger.origin, folder)
     settings = read(folder)
     story = records.read(folder)
     verdicts = [*judge.judge(story), judge.throughput(story)]

@@ -331,7 +331,7 @@ class Ledger:
     def __init__(self, folder: Path, bench: str, *, command: str, resume: bool = False) -> None:
         self.path = folder / f"{bench}.jsonl"
         self.rows: list[Row] = []  # of this run, those kept by --resume among them
-        self.origin_ = here(command)
+        self.origin = here(command)
         self.resume_ = resume
         folder.mkdir(parents=True, exist_ok=True)
 
@@ -348,7 +348,7 @@ class Ledger:
         return False
 
     def same_run(self, other: Origin) -> bool:
-        mine = self.origin_
+        mine = self.origin
         return (
             other.command == mine.command
             and other.processor == mine.processor
@@ -357,7 +357,7 @@ class Ledger:
 
     def add(self, row: Row) -> None:
         """Keep the row, on disk too."""
-        new = Entry(origin=replace(self.origin_, when=now()), row=row)
+        new = Entry(origin=replace(self.origin, when=now()), row=row)
         kept = [
             entry
             for entry in read(self.path)

@@ -220,7 +220,7 @@ class Run:
             handed = self._hand_over(Standing(has_state=False), time.monotonic(), None)
             session.is_newcomer = False
         if self._epochs is None:
-            self._epochs = Epochs(session.settings, session.seat.native)
+            self._epochs = Epochs(session.settings, session.seat.native, lambda: session.links)
         return handed
 
     @property
