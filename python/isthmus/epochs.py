@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 
 from isthmus import _core, config
-from isthmus.errors import Cancelled, IsthmusError
+from isthmus.errors import Cancelled, typed
 from isthmus.links import Links
 from isthmus.seat import open_native
 from isthmus.warm_up import warm_up
@@ -165,19 +165,21 @@ class Epochs:
                 is_wanted=lambda: self._is_current(current),
             )
             native.attend(changed_over=False)
-        except IsthmusError as error:
+        except Exception as error:  # or this site could never be called again
             if native is not None:
                 native.close()
             if self._is_current(current):
-                _log.warning(
-                    "site %r could not join epoch %d: %s", self._settings.site, epoch, error
-                )
+                why = typed(error)
+                _log.warning("site %r could not join epoch %d: %s", self._settings.site, epoch, why)
                 current.attend(changed_over=True, failed=epoch)
             return
         with self._changed:
-            self._next = native
-            self._told = self._withdrawn = False
-            self._changed.notify_all()
+            if not self._closed:
+                self._next, native = native, None
+                self._told = self._withdrawn = False
+                self._changed.notify_all()
+        if native is not None:
+            native.close()
 
     def _give_up_next(self) -> None:
         """The others see it lost there, and the coordinator may call again."""

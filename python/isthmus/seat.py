@@ -25,20 +25,17 @@ def open_native(
     called: Sequence[str] = (),
     predecessor: _core.Session | None = None,
 ) -> _core.Session:
-    """Join as these settings say; returns when all sites stand ready, or, of an epoch to which
-    sites are called, at once: ask joined().
+    """Join as these settings say; returns when all sites stand ready, and a newcomer's links are
+    warm; or, of an epoch to which sites are called, at once: ask joined().
 
-    A site that is lost while all join is no reason for the others to end: they meet anew, until
-    the timeout is over."""
+    A site that is lost while all join is no reason for the others to end: they meet anew. That
+    begins within the timeout, and has all of it again, as it is the timeout of operations, too."""
     end = time.monotonic() + settings.timeout
-    left = settings.timeout
     while True:
         try:
-            this_time = replace(settings, timeout=left)
-            return _open(this_time, epoch=epoch, called=called, predecessor=predecessor)
+            return _open(settings, epoch=epoch, called=called, predecessor=predecessor)
         except PeerLost as error:
-            left = end - time.monotonic()
-            if called or left <= 0:
+            if called or time.monotonic() >= end:
                 raise
             _log.warning("site %r joins once more: %s", settings.site, error)
 

@@ -13,8 +13,10 @@ import isthmus
 import pytest
 from isthmus import _core, testing
 from isthmus.config import JoinSettings, join_settings
-from isthmus.epochs import Epochs
+from isthmus.epochs import Epochs, successor
+from isthmus.links import even_links
 from isthmus.session import Session
+from isthmus.warm_up import enough
 
 NAMES = ("amber", "birch", "cedar", "delta")
 
@@ -177,6 +179,56 @@ def test_a_site_whose_next_epoch_loses_somebody_says_so_and_is_called_again() ->
         for one in epochs:
             one.close()
         testing.close(again.result(), *sessions)
+    keeper.close()
+
+
+def test_links_of_the_next_epoch_have_carried_their_part_when_it_is_ready() -> None:
+    keeper = _core.Coordinator(listen="127.0.0.1:0")
+    names = testing.site_names(2)
+    links = even_links(names, mbit=400, rtt_s=0.1)
+    with ThreadPoolExecutor(3) as pool:
+        sessions = list(pool.map(lambda name: member(keeper.address, name, sites=2), names))
+        epochs = [
+            Epochs(settings(keeper.address, name, sites=2), session._native, lambda: links)
+            for name, session in zip(names, sessions, strict=True)
+        ]
+        joining = pool.submit(member, keeper.address, "new", sites=3)
+        assert all(pool.map(lambda one: one.wait(10), epochs))
+        natives = [*(one.take() for one in epochs), joining.result()._native]
+        among = links.among(natives[0].sites)
+        assert among is not None
+        for native in natives:
+            came = [link["bytes_received"] for link in native.stats()["links"].values()]
+            assert len(came) == 2 and min(came) >= enough(among) > 1_000_000
+        for one in epochs:
+            one.close()
+        testing.close(joining.result(), *sessions)
+        for native in natives:
+            native.close()
+    keeper.close()
+
+
+def test_a_newcomer_that_sees_a_site_lost_before_links_are_warm_joins_once_more() -> None:
+    keeper = _core.Coordinator(listen="127.0.0.1:0")
+    names = testing.site_names(2)
+    with ThreadPoolExecutor(3) as pool:
+        first, second = pool.map(lambda name: member(keeper.address, name, sites=2), names)
+        epochs = [Epochs(settings(keeper.address, names[0], sites=2), first._native)]
+        second._native.attend(changed_over=True)
+        joining = pool.submit(member, keeper.address, "new", sites=3)
+        call = second._native.next_call(after=0, timeout=10)
+        assert call is not None
+        own = settings(keeper.address, names[1], sites=2)
+        failing = successor(own, second._native, *call)
+        assert failing.joined(10)
+        failing.close()  # which has warmed up nothing
+        second._native.attend(changed_over=True, failed=call[0])
+        epochs.append(Epochs(own, second._native))
+        assert all(pool.map(lambda one: one.wait(20), epochs))
+        assert joining.result(20).epoch == epochs[0].ready > call[0]
+        for one in epochs:
+            one.close()
+        testing.close(joining.result(), first, second)
     keeper.close()
 
 

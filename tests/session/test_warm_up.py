@@ -1,8 +1,10 @@
 """What new connections are given to carry, before a later epoch begins."""
 
 import struct
-from collections.abc import Callable
+import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
 
 import isthmus
 import pytest
@@ -29,16 +31,22 @@ def test_each_link_carries_its_part_of_the_uplink_for_two_round_trips() -> None:
 
 
 def test_the_site_whose_links_hold_the_least_decides_and_memory_has_a_bound() -> None:
-    links = even(uplink=20e6, rtt=0.05)
-    thin = Links(
-        sites=links.sites,
-        uplink=(2e6, 20e6, 20e6),
-        downlink=links.downlink,
-        pair=links.pair,
-        delay=links.delay,
-    )
+    thin = replace(even(uplink=20e6, rtt=0.05), uplink=(2e6, 20e6, 20e6))
     assert enough(thin) == pytest.approx(2 * 1e6 * 0.05, abs=8)
     assert enough(even(uplink=1e10, rtt=0.2)) == 16 << 20
+
+
+@pytest.mark.parametrize(
+    "thin",
+    [
+        {"downlink": (2e6, 20e6, 20e6)},
+        {"pair": ((0, 1e6, 20e6), (20e6, 0, 20e6), (20e6, 20e6, 0))},
+    ],
+    ids=["downlink", "pair"],
+)
+def test_no_link_takes_longer_than_four_round_trips(thin: dict[str, Any]) -> None:
+    links = replace(even(uplink=20e6, rtt=0.05), **thin)
+    assert enough(links) == pytest.approx(4 * 1e6 * 0.05, abs=8)
 
 
 def test_a_site_alone_and_sites_within_a_machine_need_nothing() -> None:
@@ -74,16 +82,27 @@ def test_who_is_not_wanted_any_more_waits_for_nobody() -> None:
 )
 def test_what_no_isthmus_says_is_a_typed_error(word: bytes) -> None:
     with testing.sites(2) as sessions, ThreadPoolExecutor(1) as pool:
-        running: Callable[[], BaseException | None]
-        running = pool.submit(warm_up, sessions[0]._native, None).exception
+        running = pool.submit(warm_up, sessions[0]._native, None)
         sessions[1]._native.all_gather(word).wait()
-        assert isinstance(running(), isthmus.WireError)
+        error = running.exception(20)
+        assert isinstance(error, isthmus.WireError) and error.peer == sessions[1].site
 
 
-def test_a_site_that_is_lost_meanwhile_holds_up_nobody() -> None:
+def test_without_a_site_that_is_lost_meanwhile_there_is_nothing_to_warm_up() -> None:
     links = even(uplink=8e6, rtt=0.1)
     with testing.sites(3, on_loss="continue") as sessions, ThreadPoolExecutor(2) as pool:
         running = [pool.submit(warm_up, s._native, links) for s in sessions[:2]]
         sessions.pop().close()
-        assert [each.exception(20) for each in running] == [None, None]
+        assert all(isinstance(each.exception(20), isthmus.PeerLost) for each in running)
+
+
+@pytest.mark.parametrize("after", [0.0, 0.005, 0.05])
+def test_a_site_that_is_lost_at_any_moment_holds_up_nobody(after: float) -> None:
+    links = even(uplink=80e6, rtt=0.1)
+    with testing.sites(3, on_loss="continue") as sessions, ThreadPoolExecutor(3) as pool:
+        running = [pool.submit(warm_up, s._native, links) for s in sessions]
+        time.sleep(after)
+        sessions.pop().close()
+        errors = [each.exception(20) for each in running[:2]]
+        assert all(error is None or isinstance(error, isthmus.PeerLost) for error in errors)
         assert not any(session._native.whole for session in sessions)

@@ -206,6 +206,7 @@ def test_tokens_are_those_of_contributors_and_are_compared_with_the_calm() -> No
     assert judge.tokens(story, 95, 105) == 5 * 400 + 5 * 300
     assert judge.kept(story) == pytest.approx((180 * 4 + 20 * 3) / (200 * 4))
     assert judge.throughput(story).holds
+    assert "a step took 1.000 s" in judge.throughput(story).text
     assert not judge.throughput(replace(story, chaos=(100.0, 120.0))).holds
 
 

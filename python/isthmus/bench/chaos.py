@@ -35,7 +35,7 @@ FIRST_STEPS = 10  # before anything is measured
 LAST_STEPS = 30  # between the order to stop and the last step
 PATIENT_S = 30.0  # a heartbeat where nobody is to be lost
 ASKED = "asked.json"
-# Options that a row tells of, and that hold for the run whose records they lie beside.
+# What a row says of its soak; kept beside the records.
 OF_THE_RUN = ("seed", "minutes", "every", "loopback", "standby", "rtt_ms", "site_mbit")
 
 

@@ -66,6 +66,11 @@ def by_step(story: Story) -> dict[int, list[tuple[Life, Step]]]:
     return dict(sorted(found.items()))
 
 
+def ended(done: Sequence[tuple[Life, Step]]) -> float:
+    """When the first site had done the step."""
+    return min(step["at"] for _, step in done)
+
+
 def same_bits(story: Story) -> tuple[list[str], str]:
     wrong, compared = [], 0
     for number, done in by_step(story).items():
@@ -157,7 +162,7 @@ def _was_killed(story: Story, site: str, at: float) -> bool:
 def progress(story: Story) -> tuple[list[str], str]:
     if story.hung:
         return [f"no progress: {', '.join(story.hung)}"], ""
-    ends = sorted(min(step["at"] for _, step in done) for done in by_step(story).values())
+    ends = sorted(ended(done) for done in by_step(story).values())
     longest = max((b - a for a, b in itertools.pairwise(ends)), default=0.0)
     return [], f"the longest time without a step: {longest:.1f} s"
 
@@ -247,7 +252,7 @@ def tokens(story: Story, begin: float, end: float) -> int:
     """Of all contributions to steps that were done in that time."""
     total = 0
     for done in by_step(story).values():
-        if begin <= min(step["at"] for _, step in done) < end:
+        if begin <= ended(done) < end:
             total += len(done[0][1]["shares"]) * story.tokens
     return total
 
@@ -263,9 +268,18 @@ def kept(story: Story) -> float:
     return rate(story, *story.chaos) / (calm / seconds) if calm else 0.0
 
 
+def step_s(story: Story, begin: float, end: float) -> float:
+    """What a step takes in that time; 0: there was none."""
+    ends = [ended(done) for done in by_step(story).values()]
+    count = sum(begin <= at < end for at in ends)
+    return (end - begin) / count if count else 0.0
+
+
 def throughput(story: Story) -> Verdict:
     share = kept(story)
+    steps = " and ".join(f"{step_s(story, *stretch):.3f} s" for stretch in story.calm)
     text = f"{share:.1%} of the fault-free tokens; at least {LEAST_TOKENS:.0%} is asked"
+    text += f"; without faults a step took {steps}"
     return Verdict("tokens", share >= LEAST_TOKENS, text)
 
 
