@@ -214,6 +214,7 @@ def test_a_newcomer_that_sees_a_site_lost_before_links_are_warm_joins_once_more(
     with ThreadPoolExecutor(3) as pool:
         first, second = pool.map(lambda name: member(keeper.address, name, sites=2), names)
         epochs = [Epochs(settings(keeper.address, names[0], sites=2), first._native)]
+        assert epochs[0].ready == 0  # from now on it listens
         second._native.attend(changed_over=True)
         joining = pool.submit(member, keeper.address, "new", sites=3)
         call = second._native.next_call(after=0, timeout=10)

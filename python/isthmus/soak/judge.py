@@ -68,7 +68,7 @@ def by_step(story: Story) -> dict[int, list[tuple[Life, Step]]]:
 
 def ended(done: Sequence[tuple[Life, Step]]) -> float:
     """When the first site had done the step."""
-    return min(step["at"] for _, step in done)
+    return float(min(step["at"] for _, step in done))
 
 
 def same_bits(story: Story) -> tuple[list[str], str]:
