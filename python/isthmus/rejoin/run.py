@@ -6,7 +6,6 @@ or go on together. Who comes in is handed the others' state.
 """
 
 import contextlib
-import ctypes
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -33,15 +32,6 @@ from isthmus.rejoin.handover import (
 from isthmus.rejoin.state import Digests, Stateful, TrainingState
 from isthmus.seat import Seat
 from isthmus.session import Follower, Session
-
-
-def _leave(left: Seat) -> None:
-    """Close it, and give back its memory. What is freed glibc keeps, for each thread that ever was,
-    and each epoch has threads of its own."""
-    left.close()
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
 
 
 class NextEpoch(Protocol):
@@ -344,9 +334,7 @@ class Run:
             raise
         finally:
             if left is not None:  # all have left it by now: they answered in the new epoch
-                threading.Thread(
-                    target=_leave, args=(left,), name="isthmus-left", daemon=True
-                ).start()
+                threading.Thread(target=left.close, name="isthmus-left", daemon=True).start()
         self._holders = handed.holders
         self._begun = time.monotonic()
         pause = Pause(
