@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from isthmus.chaos import Fault
-from isthmus.soak.judge import by_step, kept
+from isthmus.soak.judge import by_step, ended, kept
 from isthmus.soak.records import End, Life, Step, Story
 from isthmus.soak.settings import KEEPER, SITES
 
@@ -58,7 +58,7 @@ class Costs:
 def spent(story: Story) -> Costs:
     """Under faults, as far as steps went on."""
     done = by_step(story)
-    ends = {number: min(step["at"] for _, step in each) for number, each in done.items()}
+    ends = {number: ended(each) for number, each in done.items()}
     begin, end = story.chaos
     whole = [n for n in done if n - 1 in done and begin <= ends[n - 1] and ends[n] < end]
     costs: defaultdict[tuple[str, str], float] = defaultdict(float)
@@ -86,7 +86,7 @@ def spent(story: Story) -> Costs:
 def usual_step_s(story: Story) -> float:
     """Without faults; 0: it is not known."""
     calm = sum(end - begin for begin, end in story.calm)
-    ends = [min(step["at"] for _, step in each) for each in by_step(story).values()]
+    ends = [ended(each) for each in by_step(story).values()]
     steps = sum(begin <= at < end for begin, end in story.calm for at in ends)
     return calm / steps if steps and kept(story) else 0.0
 
@@ -103,9 +103,9 @@ def kind_of(fault: Fault | None) -> str:
 def stay(story: Story, site: str) -> list[tuple[float, str]]:
     """What a site is busy with from when on, while it is in no step."""
     marks = [(0.0, DYING)]
-    ended = {end.pid: end for end in story.ends}
+    by_pid = {end.pid: end for end in story.ends}
     for life in (each for each in story.lives if each.site == site):
-        marks += _of_life(life, ended.get(life.pid))
+        marks += _of_life(life, by_pid.get(life.pid))
     return sorted(marks, key=lambda mark: mark[0])
 
 
