@@ -53,6 +53,7 @@ PYTHON_LAYER: Mapping[str, int] = {
     "company": 2,
     "events": 3,
     "stats": 4,
+    "memory": 0,
     "measure": 3,
     "warm_up": 3,
     "doors": 3,

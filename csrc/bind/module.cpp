@@ -3,6 +3,7 @@
 
 PYBIND11_MODULE(_core, m) {
   m.doc() = "isthmus, native core";
+  isthmus::register_buffers_testing(m);
   isthmus::register_mesh_testing(m);
   isthmus::register_membership_testing(m);
   isthmus::register_epochs_testing(m);

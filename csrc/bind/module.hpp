@@ -13,6 +13,7 @@ void register_coordinator(pybind11::module_& m);
 void register_boundary(pybind11::module_& m);
 void register_events(pybind11::module_& m);
 void register_session(pybind11::module_& m);
+void register_buffers_testing(pybind11::module_& m);
 void register_mesh_testing(pybind11::module_& m);
 void register_membership_testing(pybind11::module_& m);
 void register_epochs_testing(pybind11::module_& m);

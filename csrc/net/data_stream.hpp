@@ -9,9 +9,9 @@
 #include <optional>
 #include <string>
 #include <type_traits>
-#include <vector>
 
 #include "base/clock.hpp"
+#include "base/memory.hpp"
 #include "net/frame.hpp"
 #include "net/stream.hpp"
 
@@ -39,10 +39,9 @@ struct OutFrame {
 // A frame that the peer is not known to have.
 struct Owed {
   OutFrame frame;
-  std::vector<std::byte> copy{};             // of its pieces, where their memory is needed
-  bool told = false;                         // sent() was called for it
-  bool moot = false;                         // of no use to anybody any more: not to be sent again
-  [[no_unique_address]] MoveOnly its_own{};  // `frame` may show `copy`
+  Memory copy{};      // of its pieces, where their memory is needed; `frame` shows it then
+  bool told = false;  // sent() was called for it
+  bool moot = false;  // of no use to anybody any more: not to be sent again
 
   void detach();
   void drop();  // it is moot, and refers to nothing
@@ -52,8 +51,7 @@ struct Owed {
 struct Unfinished {
   Header header;
   ByteSpan payload;
-  std::vector<std::byte> unwanted;
-  [[no_unique_address]] MoveOnly its_own{};  // `payload` may show `unwanted`
+  Memory unwanted;  // `payload` may show it
 
   bool is(const Header& again) const;
 };
@@ -72,9 +70,9 @@ struct DataStream {
   std::size_t got = 0;
   std::optional<Header> header{};
   ByteSpan payload{};
-  std::uint32_t check = 0;            // of what is in of it
-  std::vector<std::byte> unwanted{};  // where a payload that was let go comes to lie
-  std::uint64_t came = 0, said = 0;   // whole slices; of these, that the peer has been told of
+  std::uint32_t check = 0;           // of what is in of it
+  Memory unwanted{};                 // where a payload that was let go comes to lie
+  std::uint64_t came = 0, said = 0;  // whole slices; of these, that the peer has been told of
   bool ended = false;
   bool damaged = false;  // what it brings is no good
   std::string why{};     // it ended

@@ -19,21 +19,23 @@ constexpr std::int64_t least_grace_ns = 10 * millisecond_ns;
 constexpr int graces_a_timeout = 4;
 constexpr std::size_t most_unsettled = 1024;  // streams of which the other end says nothing
 
-void divert(ByteSpan& payload, std::vector<std::byte>& unwanted) {
-  unwanted.resize(payload.size());
-  payload = unwanted;
+void divert(ByteSpan& payload, Memory& unwanted) {
+  unwanted = allocate(payload.size());
+  payload = {unwanted.get(), payload.size()};
 }
 
 }  // namespace
 
 void Owed::detach() {
-  if (!copy.empty() || frame.count == 0) return;
-  for (int i = 0; i < frame.count; ++i) {
-    const ByteView piece = frame.pieces[static_cast<std::size_t>(i)];
-    copy.insert(copy.end(), piece.begin(), piece.end());
-  }
+  if (copy != nullptr || frame.count == 0) return;
+  const std::span pieces(frame.pieces.data(), static_cast<std::size_t>(frame.count));
+  std::size_t size = 0;
+  for (const ByteView piece : pieces) size += piece.size();
+  copy = allocate(size);
+  std::byte* end = copy.get();
+  for (const ByteView piece : pieces) end = std::ranges::copy(piece, end).out;
   frame.count = 1;
-  frame.pieces[0] = copy;
+  frame.pieces[0] = {copy.get(), size};
 }
 
 void Owed::drop() {

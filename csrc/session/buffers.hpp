@@ -1,62 +1,66 @@
 // Buffers: large blocks of memory, uninitialised and used again. The pages of a fresh 100 MB cost
-// as much as a copy.
+// as much as a copy. What was not used again for a long time goes back to the system.
 //
 // One thread. The pool must outlive its buffers.
 #pragma once
 
 #include <cstddef>
-#include <cstdlib>
-#include <memory>
+#include <cstdint>
+#include <deque>
 #include <utility>
-#include <vector>
 
 #include "base/bytes.hpp"
+#include "base/memory.hpp"
 
 namespace isthmus {
 
 class Buffers {
-  struct Free {
-    void operator()(std::byte* memory) const { std::free(memory); }
-  };
-  struct Block {
-    std::unique_ptr<std::byte, Free> memory;
-    std::size_t capacity = 0;
-  };
-
  public:
+  static constexpr int long_time = 4096;  // leases: of several steps with hundreds of buckets
+
   class Lease {
    public:
     Lease() = default;
-    Lease(Buffers& home, Block block, std::size_t size)
-        : home_(&home), block_(std::move(block)), size_(size) {}
+    Lease(Buffers& home, Memory memory, std::size_t size)
+        : home_(&home), memory_(std::move(memory)), size_(size) {}
     Lease(Lease&& other) noexcept { *this = std::move(other); }
     Lease& operator=(Lease&& other) noexcept {
       std::swap(home_, other.home_);
-      std::swap(block_, other.block_);
+      std::swap(memory_, other.memory_);
       std::swap(size_, other.size_);
       return *this;
     }
     ~Lease() {
-      if (home_ != nullptr && block_.memory != nullptr) home_->take_back(std::move(block_));
+      if (home_ != nullptr && memory_ != nullptr) home_->take_back(std::move(memory_));
     }
-    ByteSpan bytes() const { return {block_.memory.get(), size_}; }
+    ByteSpan bytes() const { return {memory_.get(), size_}; }
     std::span<float> floats() const {
-      return {reinterpret_cast<float*>(block_.memory.get()), size_ / sizeof(float)};
+      return {reinterpret_cast<float*>(memory_.get()), size_ / sizeof(float)};
     }
 
    private:
     Buffers* home_ = nullptr;
-    Block block_;
+    Memory memory_;
     std::size_t size_ = 0;
   };
 
   // The smallest idle block that fits, or a new one.
   Lease lease(std::size_t bytes);
 
- private:
-  void take_back(Block block);
+  std::size_t idle_bytes() const;
 
-  std::vector<Block> idle_;
+ private:
+  struct Idle {
+    Memory memory;
+    std::uint64_t since = 0;  // a lease
+
+    std::size_t capacity() const { return memory.get_deleter().bytes; }
+  };
+
+  void take_back(Memory memory);
+
+  std::deque<Idle> idle_;  // the longest first
+  std::uint64_t leases_ = 0;
 };
 
 }  // namespace isthmus

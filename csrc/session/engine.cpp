@@ -24,8 +24,7 @@ Engine::Engine(Network& network, std::unique_ptr<Listener> listener, EngineOptio
       joined_(std::move(joined)),
       now_ns_(now_ns),
       join_deadline_ns_(now_ns + options_.timeout_ns),
-      pacer_(options_.paces),
-      discard_(max_payload_bytes) {
+      pacer_(options_.paces) {
   if (options_.workers == nullptr) options_.workers = &at_once_;
 }
 

@@ -224,9 +224,9 @@ class Engine final : public Actor, private Traffic {
   std::uint64_t first_open_ = 0;  // all below are done here
   std::uint64_t told_first_open_ = 0;
   std::unique_ptr<Early> early_;
-  std::map<std::uint64_t, Status> refusals_;  // of operations that this site has not begun
-  std::vector<std::byte> discard_;            // where data of failed operations goes
-  std::int64_t progress_ns_ = 0;              // when anything last moved an operation on
+  std::map<std::uint64_t, Status> refusals_;      // of operations that this site has not begun
+  Memory discard_ = allocate(max_payload_bytes);  // where data of failed operations goes
+  std::int64_t progress_ns_ = 0;                  // when anything last moved an operation on
   bool progress_ = false;
   std::uint64_t operations_done_ = 0;
   std::uint64_t operations_again_ = 0, operations_taken_ = 0;

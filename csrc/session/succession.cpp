@@ -206,7 +206,7 @@ Result<ByteSpan> Engine::place_apart(int peer, const Header& header) {
   const bool sane = header.generation <= roster()->generation + sites_.size() &&
                     header.operation <= next_operation_ + Early::max_operations_ahead;
   if (!sane) return wire_error("it sent data of a generation that cannot be", peer);
-  if (header.generation <= generation_) return ByteSpan(discard_).first(header.length);
+  if (header.generation <= generation_) return ByteSpan(discard_.get(), header.length);
   return early_->place(peer, header);
 }
 

@@ -187,7 +187,7 @@ void Engine::sent(int, const OutFrame& frame) {
 Result<ByteSpan> Engine::place(int peer, const Header& header) {
   auto& watermark = watermarks_[static_cast<std::size_t>(peer)];
   watermark = std::max(watermark, header.watermark);
-  const ByteSpan discard = ByteSpan(discard_).first(header.length);
+  const ByteSpan discard = ByteSpan(discard_.get(), header.length);
   if (!failed_.ok() || !members().has(peer)) return discard;
   if (stopped_ || header.generation != generation_) return place_apart(peer, header);
   if (header.operation >= next_operation_) {

@@ -7,27 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 # Not a module of its own at run time: this file would be too long.
-from isthmus._core_testing import Executor as Executor
-from isthmus._core_testing import Pacer as Pacer
-from isthmus._core_testing import SimActor as SimActor
-from isthmus._core_testing import SimChannel as SimChannel
-from isthmus._core_testing import SimListener as SimListener
-from isthmus._core_testing import SimNet as SimNet
-from isthmus._core_testing import SimStream as SimStream
-from isthmus._core_testing import Slice as Slice
-from isthmus._core_testing import check_schedule as check_schedule
-from isthmus._core_testing import choose as choose
-from isthmus._core_testing import copy_finite as copy_finite
-from isthmus._core_testing import crc32c as crc32c
-from isthmus._core_testing import frame_header as frame_header
-from isthmus._core_testing import heard_while_looking_up as heard_while_looking_up
-from isthmus._core_testing import mesh_frame as mesh_frame
-from isthmus._core_testing import mesh_payload_decodes as mesh_payload_decodes
-from isthmus._core_testing import parse_frame_header as parse_frame_header
-from isthmus._core_testing import schedule as schedule
-from isthmus._core_testing import sim_join as sim_join
-from isthmus._core_testing import simulate as simulate
-from isthmus._core_testing import simulate_run as simulate_run
+from isthmus._core_testing import *  # noqa: F403
 
 __version__: str
 

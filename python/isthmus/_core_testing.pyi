@@ -6,6 +6,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+class SliceBuffers:
+    """A pool; what it lends is known by numbers, and has been written to."""
+
+    def take(self, bytes: int) -> int: ...
+    def give_back(self, number: int) -> None: ...
+    @property
+    def idle_bytes(self) -> int: ...
+    long_time: int
+
+class Buffers:
+    """The same."""
+
+    def take(self, bytes: int) -> int: ...
+    def give_back(self, number: int) -> None: ...
+    @property
+    def idle_bytes(self) -> int: ...
+    long_time: int
+
 def sim_join(
     *,
     sites: list[dict[str, Any]],

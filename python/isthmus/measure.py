@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from isthmus.company import Company
 from isthmus.errors import PeerLost
 from isthmus.links import Links, Paces, paces
+from isthmus.memory import fresh
 
 # Rounds of pairs go in so many groups: a link in a group has about twice its share of the uplink.
 _GROUPS = 2
@@ -291,7 +292,7 @@ class _Measurement:
         seen, size = Rates.none(self._world), min(self._first_bytes, self._most // len(group))
         enough, repeats = self._enough + _ROUND_TRIPS_TO_FIRST * self._longest, 0
         while size * len(group) <= self._most:
-            data = [np.zeros(size, np.uint8) for _ in group]
+            data = [fresh(size, np.uint8) for _ in group]
             works = [
                 self._native.swap(d, round=r, among=self._company.ranks)
                 for d, r in zip(data, group, strict=True)
@@ -324,12 +325,13 @@ class _Measurement:
         self._native.set_paces(pace.all, self._company.by_rank(pace.peers) if pace.peers else ())
         whole = min(float(load.max()), _UNEVEN * float(load.min()))
         size = int(min(max(whole, _FIRST_BYTES), self._most)) // (self._world - 1)
-        wire = np.zeros(size // 4, np.float32)
+        wire = fresh(size // 4, np.float32)
         segments = [("f32", "f32", wire.size)]
-        out: NDArray[Any] = np.empty(wire.size, np.float32)
         if self._terms:
             count, stride, _ = self._native.terms(segments, schedule="gather")
-            out = np.empty(count * stride, np.uint8)
+            out = fresh(count * stride, np.uint8)
+        else:
+            out = fresh(wire.size, np.float32)
         work = self._native.exchange(
             wire,
             out,

@@ -17,6 +17,7 @@ import numpy as np
 from isthmus import _core
 from isthmus.errors import Cancelled, PeerLost, Timeout, WireError
 from isthmus.links import Links
+from isthmus.memory import fresh
 
 # Bytes of so many round trips, at each link's part of its site's uplink. Slow start uses up the
 # first; and no link may take longer than so many of the longest.
@@ -58,7 +59,7 @@ def warm_up(
     size = max(_read(word, site) for site, word in words if word)
     if size == 0:
         return
-    data = np.zeros(size // 4, np.float32)
+    data = fresh(size // 4, np.float32)
     work = native.exchange(
         data,
         data,

@@ -8,10 +8,10 @@ import pytest
 import torch
 from isthmus import _core
 from isthmus.errors import Refused, WireError
+from isthmus.memory import available_bytes
 from isthmus.rejoin import handover
 from isthmus.rejoin.encoding import encode
 from isthmus.rejoin.handover import Standing, Whole, check_room
-from isthmus.rejoin.memory import available_bytes
 
 
 class Told:

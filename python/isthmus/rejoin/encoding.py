@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from isthmus.errors import Refused, WireError
+from isthmus.memory import fresh
 
 _alignment = 64  # bytes: any dtype, and the vector units, may begin there
 
@@ -35,7 +36,7 @@ class Encoded:
     def whole(self) -> torch.Tensor:
         """The text and all tensors' elements, in host memory."""
         size = len(self.text)
-        room = torch.zeros(size + self.bytes, dtype=torch.uint8)
+        room = torch.from_numpy(fresh(size + self.bytes, np.uint8))
         room[:size].copy_(torch.frombuffer(bytearray(self.text), dtype=torch.uint8))
         for tensor, begin in zip(self.tensors, self.offsets, strict=False):
             elements = raw(tensor)

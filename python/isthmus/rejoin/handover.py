@@ -9,12 +9,13 @@ import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import torch
 
 from isthmus import _core
 from isthmus.errors import InternalError, IsthmusError, PeerLost, Refused, WireError
+from isthmus.memory import available_bytes, fresh
 from isthmus.rejoin.encoding import decode, encode
-from isthmus.rejoin.memory import available_bytes
 from isthmus.rejoin.state import Digests, TrainingState
 from isthmus.session import Session
 from isthmus.spans import Spans
@@ -148,7 +149,7 @@ def _transfer(
     check_sizes(text_bytes, size, session.sites[donor])
     if session.rank in takers:
         check_room(size, session.sites[donor], available_bytes(), copies)
-        data = torch.empty(size, dtype=torch.uint8)
+        data = torch.from_numpy(fresh(size, np.uint8))
     came = _hand(session, data, size, donor, takers)
     taken = None
     if session.rank in takers and came and data is not None:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
@@ -21,6 +22,7 @@ from isthmus.errors import IsthmusError, PeerLost, Refused
 from isthmus.events import came_in, stuck
 from isthmus.hook import Hook
 from isthmus.hook.site import Site
+from isthmus.memory import fresh
 from isthmus.rejoin.handover import (
     Handed,
     Standing,
@@ -198,7 +200,7 @@ class Run:
         if said["sizes"] is None or self._site.size == 1:
             return
         text_bytes, size = said["sizes"]
-        data = torch.empty(size, dtype=torch.uint8) if whole is None else whole.data
+        data = torch.from_numpy(fresh(size, np.uint8)) if whole is None else whole.data
         try:
             self._site.spread(data)
         except RuntimeError as error:

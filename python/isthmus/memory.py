@@ -1,8 +1,28 @@
-"""memory: how much of it this process can still have, as far as the system says."""
+"""memory: large arrays that come straight from the system and go back to it, and how much of it
+this process can still have."""
 
+import mmap
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
 
 _cgroup = Path("/sys/fs/cgroup")
+_HUGE_PAGES_FROM_BYTES = 4 << 20
+
+
+def fresh(elements: int, dtype: DTypeLike) -> NDArray[Any]:
+    """Zeros, flat; they take no memory before they are written to. What numpy and torch free goes
+    back to malloc, which keeps the more the larger the arrays are that it has seen
+    (docs/decisions/0018-memory-goes-back.md)."""
+    size = elements * np.dtype(dtype).itemsize
+    if size == 0:
+        return np.zeros(0, dtype)
+    block = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if size >= _HUGE_PAGES_FROM_BYTES:
+        block.madvise(mmap.MADV_HUGEPAGE)
+    return np.frombuffer(block, dtype)
 
 
 def available_bytes(meminfo: Path = Path("/proc/meminfo"), group: Path = _cgroup) -> int | None:
