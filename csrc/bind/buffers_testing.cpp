@@ -2,8 +2,8 @@
 #include <cstring>
 #include <map>
 
+#include "base/slice_buffers.hpp"
 #include "bind/module.hpp"
-#include "collective/buffers.hpp"
 #include "session/buffers.hpp"
 
 namespace isthmus {

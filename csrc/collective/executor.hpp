@@ -16,8 +16,8 @@
 #include <vector>
 
 #include "base/bytes.hpp"
+#include "base/slice_buffers.hpp"
 #include "base/status.hpp"
-#include "collective/buffers.hpp"
 #include "collective/terms.hpp"
 #include "collective/workers.hpp"
 

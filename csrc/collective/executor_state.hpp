@@ -3,8 +3,8 @@
 
 #include <deque>
 
+#include "base/slice_buffers.hpp"
 #include "collective/accumulate.hpp"
-#include "collective/buffers.hpp"
 #include "collective/executor.hpp"
 
 namespace isthmus {

@@ -12,6 +12,7 @@
 
 #include "base/clock.hpp"
 #include "base/memory.hpp"
+#include "base/slice_buffers.hpp"
 #include "net/frame.hpp"
 #include "net/stream.hpp"
 
@@ -39,11 +40,11 @@ struct OutFrame {
 // A frame that the peer is not known to have.
 struct Owed {
   OutFrame frame;
-  Memory copy{};      // of its pieces, where their memory is needed; `frame` shows it then
+  Buffer copy{};      // of its pieces, where their memory is needed; `frame` shows it then
   bool told = false;  // sent() was called for it
   bool moot = false;  // of no use to anybody any more: not to be sent again
 
-  void detach();
+  void detach(SliceBuffers& buffers);
   void drop();  // it is moot, and refers to nothing
 };
 

@@ -194,6 +194,7 @@ class Link {
 
   LinkOptions options_;
   ControlStream control_;
+  SliceBuffers copies_;  // of memory that others wanted back
   std::vector<DataStream> data_;
   std::vector<Broken> broken_;
   std::deque<Owed> again_;  // to be sent once more, by any stream

@@ -26,12 +26,12 @@ void divert(ByteSpan& payload, Memory& unwanted) {
 
 }  // namespace
 
-void Owed::detach() {
+void Owed::detach(SliceBuffers& buffers) {
   if (copy != nullptr || frame.count == 0) return;
   const std::span pieces(frame.pieces.data(), static_cast<std::size_t>(frame.count));
   std::size_t size = 0;
   for (const ByteView piece : pieces) size += piece.size();
-  copy = allocate(size);
+  copy = buffers.take(size);
   std::byte* end = copy.get();
   for (const ByteView piece : pieces) end = std::ranges::copy(piece, end).out;
   frame.count = 1;
@@ -227,8 +227,8 @@ void Link::each_that_left(Call call) {
 }
 
 void Link::detach(std::uint64_t operation) {
-  const auto copy = [operation](Owed& owed) {
-    if (owed.frame.header.operation == operation) owed.detach();
+  const auto copy = [operation, this](Owed& owed) {
+    if (owed.frame.header.operation == operation) owed.detach(copies_);
   };
   for (DataStream& data : data_)
     if (data.out) copy(*data.out);
@@ -236,8 +236,8 @@ void Link::detach(std::uint64_t operation) {
 }
 
 void Link::copy_lent(std::uint64_t operation) {
-  const auto copy = [operation](Owed& owed) {
-    if (owed.frame.lent && owed.frame.header.operation == operation) owed.detach();
+  const auto copy = [operation, this](Owed& owed) {
+    if (owed.frame.lent && owed.frame.header.operation == operation) owed.detach(copies_);
   };
   for (DataStream& data : data_)
     if (data.out) copy(*data.out);
@@ -246,7 +246,7 @@ void Link::copy_lent(std::uint64_t operation) {
 
 void Link::forget(std::uint64_t operation) {
   for (DataStream& data : data_)
-    if (data.out && data.out->frame.header.operation == operation) data.out->detach();
+    if (data.out && data.out->frame.header.operation == operation) data.out->detach(copies_);
   each_that_left([operation](Owed& owed) {
     if (owed.frame.header.operation == operation) owed.drop();
   });
@@ -256,7 +256,7 @@ void Link::forget(std::uint64_t operation) {
 void Link::let_go() {
   for (DataStream& data : data_) {
     if (data.out) {
-      data.out->detach();
+      data.out->detach(copies_);
       data.out->moot = true;
     }
     if (data.header) divert(data.payload, data.unwanted);

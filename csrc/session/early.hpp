@@ -9,7 +9,7 @@
 #include <tuple>
 #include <vector>
 
-#include "collective/buffers.hpp"
+#include "base/slice_buffers.hpp"
 #include "net/frame.hpp"
 #include "session/request.hpp"
 

@@ -5,13 +5,10 @@
 // One thread. The pool must outlive its buffers.
 #pragma once
 
-#include <algorithm>
 #include <array>
-#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <utility>
 #include <vector>
 
 #include "base/memory.hpp"
@@ -40,17 +37,7 @@ class SliceBuffers {
   SliceBuffers& operator=(const SliceBuffers&) = delete;
 
   // The last one given back comes first: it is the likeliest to be in the cache.
-  Buffer take(std::size_t bytes) {
-    if (++taken_ % long_time == 0) drop_unneeded();
-    const std::size_t size = std::bit_ceil(bytes);
-    Shelf& shelf = shelf_of(size);
-    if (shelf.idle.empty()) return lent(allocate(size), size);
-    Memory memory = std::move(shelf.idle.back());
-    shelf.idle.pop_back();
-    shelf.unneeded = std::min(shelf.unneeded, shelf.idle.size());
-    idle_bytes_ -= size;
-    return lent(std::move(memory), size);
-  }
+  Buffer take(std::size_t bytes);
 
   std::size_t idle_bytes() const { return idle_bytes_; }
 
@@ -60,28 +47,9 @@ class SliceBuffers {
     std::size_t unneeded = 0;  // so many were always idle, since this was last looked at
   };
 
-  Buffer lent(Memory memory, std::size_t size) { return {memory.release(), {*this, size}}; }
-
-  Shelf& shelf_of(std::size_t size) {
-    return shelves_[static_cast<std::size_t>(std::countr_zero(size))];
-  }
-
-  void give_back(Memory memory) {
-    const std::size_t size = memory.get_deleter().bytes;
-    if (idle_bytes_ + size > max_idle_bytes) return;
-    shelf_of(size).idle.push_back(std::move(memory));
-    idle_bytes_ += size;
-  }
-
-  void drop_unneeded() {
-    for (Shelf& shelf : shelves_) {
-      for (std::size_t i = 0; i < shelf.unneeded; ++i)
-        idle_bytes_ -= shelf.idle[i].get_deleter().bytes;
-      shelf.idle.erase(shelf.idle.begin(),
-                       shelf.idle.begin() + static_cast<std::ptrdiff_t>(shelf.unneeded));
-      shelf.unneeded = shelf.idle.size();
-    }
-  }
+  Shelf& shelf_of(std::size_t size);
+  void give_back(Memory memory);
+  void drop_unneeded();
 
   std::array<Shelf, 64> shelves_;  // by the logarithm of the size
   std::size_t idle_bytes_ = 0;
