@@ -3,24 +3,33 @@
 #include <sys/mman.h>
 
 #include <cstdint>
+#include <cstdio>
 #include <cstdlib>
-
-#include "base/check.hpp"
+#include <limits>
 
 namespace isthmus {
 namespace {
 
 constexpr std::size_t page_bytes = 4096;
 constexpr std::size_t huge_page_bytes = 2 << 20;
-constexpr std::size_t large_bytes = 32 << 10;  // smaller ones are few
+#if defined(__SANITIZE_ADDRESS__)  // which sees what is written beyond a block of malloc's
+constexpr std::size_t large_bytes = std::numeric_limits<std::size_t>::max();
+#else
+constexpr std::size_t large_bytes = 32 << 10;  // for less, a system call is too much
+#endif
 
 constexpr std::size_t whole(std::size_t bytes, std::size_t grain) {
   return (bytes + grain - 1) / grain * grain;
 }
 
+[[noreturn]] void give_up(std::size_t bytes) {
+  std::fprintf(stderr, "isthmus: there is no memory for another %zu bytes\n", bytes);
+  std::abort();
+}
+
 std::byte* mapped(std::size_t bytes) {
   void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  ISTHMUS_CHECK(memory != MAP_FAILED);
+  if (memory == MAP_FAILED) give_up(bytes);
   return static_cast<std::byte*>(memory);
 }
 
@@ -49,7 +58,7 @@ void Release::operator()(std::byte* memory) const {
 Memory allocate(std::size_t bytes) {
   if (bytes < large_bytes) {
     auto* memory = static_cast<std::byte*>(std::malloc(bytes));
-    ISTHMUS_CHECK(memory != nullptr || bytes == 0);
+    if (memory == nullptr && bytes > 0) give_up(bytes);
     return Memory(memory, {bytes});
   }
   if (bytes < huge_page_bytes) {

@@ -4,13 +4,19 @@
 #include <bit>
 #include <utility>
 
+#include "base/check.hpp"
+
 namespace isthmus {
 
 Buffer SliceBuffers::take(std::size_t bytes) {
   if (++taken_ % long_time == 0) drop_unneeded();
   const std::size_t size = std::bit_ceil(bytes);
   Shelf& shelf = shelf_of(size);
-  if (shelf.idle.empty()) return {allocate(size).release(), {*this, size}};
+  if (shelf.idle.empty()) {
+    Memory memory = allocate(size);
+    ISTHMUS_CHECK(memory.get_deleter().bytes == size);  // or it would come back to another shelf
+    return {memory.release(), {*this, size}};
+  }
   std::byte* memory = shelf.idle.back().release();
   shelf.idle.pop_back();
   shelf.unneeded = std::min(shelf.unneeded, shelf.idle.size());
@@ -24,7 +30,7 @@ SliceBuffers::Shelf& SliceBuffers::shelf_of(std::size_t size) {
 
 void SliceBuffers::give_back(Memory memory) {
   const std::size_t size = memory.get_deleter().bytes;
-  if (idle_bytes_ + size > max_idle_bytes) return;
+  if (idle_bytes_ + size > max_idle_bytes_) return;
   shelf_of(size).idle.push_back(std::move(memory));
   idle_bytes_ += size;
 }

@@ -17,8 +17,7 @@ namespace isthmus {
 
 class SliceBuffers {
  public:
-  static constexpr std::size_t max_idle_bytes = 128 << 20;
-  static constexpr int long_time = 8192;  // buffers taken: of several gigabytes
+  static constexpr int long_time = 1 << 16;  // buffers taken: of gigabytes, or of many steps
 
   class Return {
    public:
@@ -32,7 +31,7 @@ class SliceBuffers {
   };
   using Buffer = std::unique_ptr<std::byte[], Return>;
 
-  SliceBuffers() = default;
+  explicit SliceBuffers(std::size_t max_idle_bytes = 128 << 20) : max_idle_bytes_(max_idle_bytes) {}
   SliceBuffers(const SliceBuffers&) = delete;
   SliceBuffers& operator=(const SliceBuffers&) = delete;
 
@@ -52,6 +51,7 @@ class SliceBuffers {
   void drop_unneeded();
 
   std::array<Shelf, 64> shelves_;  // by the logarithm of the size
+  std::size_t max_idle_bytes_;
   std::size_t idle_bytes_ = 0;
   std::uint64_t taken_ = 0;
 };

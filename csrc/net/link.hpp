@@ -194,7 +194,8 @@ class Link {
 
   LinkOptions options_;
   ControlStream control_;
-  SliceBuffers copies_;  // of memory that others wanted back
+  // Copies of memory that others wanted back. Before those who have them, and so outlives them.
+  SliceBuffers copies_{16 << 20};
   std::vector<DataStream> data_;
   std::vector<Broken> broken_;
   std::deque<Owed> again_;  // to be sent once more, by any stream

@@ -1,18 +1,12 @@
 #include "session/buffers.hpp"
 
 namespace isthmus {
-namespace {
-
-constexpr std::size_t max_idle_blocks = 32;
-
-}  // namespace
-
 Buffers::Lease Buffers::lease(std::size_t bytes) {
   ++leases_;
   auto best = idle_.end();
   for (auto it = idle_.begin(); it != idle_.end(); ++it)
     if (it->capacity() >= bytes && it->capacity() / 2 <= bytes &&
-        (best == idle_.end() || it->capacity() < best->capacity()))
+        (best == idle_.end() || it->capacity() <= best->capacity()))
       best = it;
   if (best == idle_.end()) return Lease(*this, allocate(bytes), bytes);
   Memory memory = std::move(best->memory);
@@ -27,9 +21,7 @@ std::size_t Buffers::idle_bytes() const {
 }
 
 void Buffers::take_back(Memory memory) {
-  while (!idle_.empty() &&
-         (idle_.size() == max_idle_blocks || leases_ - idle_.front().since > long_time))
-    idle_.pop_front();
+  while (!idle_.empty() && leases_ - idle_.front().since > long_time) idle_.pop_front();
   idle_.push_back({std::move(memory), leases_});
 }
 

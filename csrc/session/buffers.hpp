@@ -16,7 +16,7 @@ namespace isthmus {
 
 class Buffers {
  public:
-  static constexpr int long_time = 4096;  // leases: of several steps with hundreds of buckets
+  static constexpr int long_time = 4096;  // leases: of steps with hundreds of buckets
 
   class Lease {
    public:
@@ -44,7 +44,7 @@ class Buffers {
     std::size_t size_ = 0;
   };
 
-  // The smallest idle block that fits, or a new one.
+  // The smallest idle block that fits, of several the one that was used last; or a new one.
   Lease lease(std::size_t bytes);
 
   std::size_t idle_bytes() const;

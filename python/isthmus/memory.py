@@ -1,6 +1,7 @@
 """memory: large arrays that come straight from the system and go back to it, and how much of it
 this process can still have."""
 
+import contextlib
 import mmap
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,8 @@ def fresh(elements: int, dtype: DTypeLike) -> NDArray[Any]:
         return np.zeros(0, dtype)
     block = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     if size >= _HUGE_PAGES_FROM_BYTES:
-        block.madvise(mmap.MADV_HUGEPAGE)
+        with contextlib.suppress(OSError):  # a kernel without them
+            block.madvise(mmap.MADV_HUGEPAGE)
     return np.frombuffer(block, dtype)
 
 
