@@ -1,6 +1,9 @@
 #include "session/session.hpp"
 
 #include <unistd.h>
+#if defined(__GLIBC__)
+#include <malloc.h>
+#endif
 
 #include <algorithm>
 #include <chrono>
@@ -300,6 +303,18 @@ void Session::abort(Status why) {
   reactor_->post([this, why = std::move(why)] { engine_->abort(why, clock_.now_ns()); });
 }
 
+namespace {
+
+// Large memory has gone back already; of the small, malloc keeps what each thread freed for threads
+// like it, which the next session need not have.
+void give_memory_back() {
+#if defined(__GLIBC__)
+  malloc_trim(0);
+#endif
+}
+
+}  // namespace
+
 void Session::close() {
   if (getpid() != owner_) return;
   {
@@ -315,6 +330,7 @@ void Session::close() {
   keeper_.reset();
   network_.reset();
   reactor_.reset();
+  give_memory_back();
 }
 
 Session::~Session() {

@@ -38,7 +38,13 @@ def coordinator(arguments: Sequence[str]) -> int:
     return 0
 
 
+def _end_in_order(*_: object) -> None:
+    """What a program has begun is ended by its `finally` clauses."""
+    sys.exit(128 + signal.SIGTERM)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
+    signal.signal(signal.SIGTERM, _end_in_order)
     arguments = list(sys.argv[1:] if argv is None else argv)
     parser = argparse.ArgumentParser(
         prog="isthmus", description="Train one model across clouds.", add_help=True

@@ -1,8 +1,11 @@
 """A short soak with real processes, from its command to its verdicts."""
 
+import contextlib
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -35,6 +38,37 @@ def test_sites_that_are_killed_on_loopback_come_back_and_break_nothing(
         assert judged.origin.command == entry.origin.command
     finally:
         shutil.rmtree(folder)
+
+
+def processes_of(folder: str) -> int:
+    """That have it in their command line."""
+    count = 0
+    for said in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            count += folder.encode() in said.read_bytes()
+    return count
+
+
+def test_a_soak_that_is_ended_leaves_no_process(tmp_path: Path) -> None:
+    line = [*LINE, "--minutes", "1", "--out", str(tmp_path)]
+    with subprocess.Popen(line, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        folder = process.stdout.readline().rpartition(": ")[2].strip()
+        try:
+            end = time.monotonic() + 60
+            while processes_of(folder) < 5 and time.monotonic() < end:
+                time.sleep(0.1)
+            begun = processes_of(folder)
+        finally:
+            process.terminate()
+        assert process.wait(60) == 128 + signal.SIGTERM
+    end = time.monotonic() + 10
+    while processes_of(folder) and time.monotonic() < end:
+        time.sleep(0.1)
+    left = processes_of(folder)
+    shutil.rmtree(folder, ignore_errors=True)
+    assert begun >= 5
+    assert left == 0
 
 
 def test_a_folder_without_a_whole_soak_is_refused(tmp_path: Path) -> None:
