@@ -1,7 +1,6 @@
 """memory: large arrays that come straight from the system and go back to it, and how much of it
 this process can still have."""
 
-import contextlib
 import mmap
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,6 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 _cgroup = Path("/sys/fs/cgroup")
-_HUGE_PAGES_FROM_BYTES = 4 << 20
 
 
 def fresh(elements: int, dtype: DTypeLike) -> NDArray[Any]:
@@ -20,11 +18,7 @@ def fresh(elements: int, dtype: DTypeLike) -> NDArray[Any]:
     size = elements * np.dtype(dtype).itemsize
     if size == 0:
         return np.zeros(0, dtype)
-    block = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    if size >= _HUGE_PAGES_FROM_BYTES:
-        with contextlib.suppress(OSError):  # a kernel without them
-            block.madvise(mmap.MADV_HUGEPAGE)
-    return np.frombuffer(block, dtype)
+    return np.frombuffer(mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS), dtype)
 
 
 def available_bytes(meminfo: Path = Path("/proc/meminfo"), group: Path = _cgroup) -> int | None:

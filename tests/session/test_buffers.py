@@ -1,6 +1,5 @@
 """Memory of the session's pools: kept as long as it is used, and then the system's again."""
 
-import mmap
 import os
 import threading
 from collections.abc import Callable
@@ -104,15 +103,6 @@ def test_a_fresh_array_is_zero_and_can_be_written_to(elements: int) -> None:
     assert not array.any()
     array += 1
     assert array.sum() == elements
-
-
-def test_a_fresh_array_does_without_huge_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Small(mmap.mmap):
-        def madvise(self, *_: int) -> None:
-            raise OSError("no huge pages here")
-
-    monkeypatch.setattr(mmap, "mmap", Small)
-    assert not fresh(8 * MIB, np.uint8).any()
 
 
 @resident
